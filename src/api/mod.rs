@@ -1,0 +1,1 @@
+//! The four resources, as they stand in git and in a cluster: one file a kind.

@@ -1,0 +1,1 @@
+//! Making key pairs, and the stores that keep them.

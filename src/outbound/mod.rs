@@ -1,0 +1,1 @@
+//! Everything that Hearthgate calls: EHR token endpoints, probes, key sets.

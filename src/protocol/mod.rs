@@ -1,0 +1,1 @@
+//! Decisions: `(snapshot, request, now) → Permit / Deny(code)`. No I/O.

@@ -1,0 +1,1 @@
+//! The data plane: the HTTP server in front of the EHRs, one file an endpoint.

@@ -1,0 +1,1 @@
+//! Resources compiled into what is served (the Snapshot) and what is told (the Reports).
