@@ -1,1 +1,5 @@
 //! The field's words as types.
+
+pub mod code;
+pub mod scope;
+pub mod url;
