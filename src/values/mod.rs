@@ -2,4 +2,5 @@
 
 pub mod code;
 pub mod scope;
+pub mod secret;
 pub mod url;
