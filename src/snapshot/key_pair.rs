@@ -1,0 +1,5 @@
+//! stub
+#[derive(Debug)]
+pub struct ParsedKeyPair;
+#[derive(Debug)]
+pub struct ParsedGatewayKeys;
