@@ -1,1 +1,4 @@
 //! The field's words as types.
+
+pub mod key;
+pub mod secret;
