@@ -1,4 +1,68 @@
-//! Resources compiled into what is served (the Snapshot) and what is told (the Reports).
+//! Resources compiled into what is served (the [`Snapshot`]) and what is told (the [`Report`]s).
+//!
+//! [`compile`] is pure, total and deterministic. Standalone, operator, proxy and offline checks all call it, so they
+//! cannot disagree. A change becomes visible by building a whole new Snapshot and swapping one pointer.
 
+pub mod activation;
+pub mod app;
+pub mod data_adapter;
+pub mod gateway;
 pub mod key_pair;
+pub mod platform;
+pub mod report;
 pub mod resources;
+pub mod routes;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub use activation::{Activation, EhrAuthentication, NotLive};
+pub use app::App;
+pub use data_adapter::DataAdapter;
+pub use gateway::Gateway;
+pub use key_pair::KeyPair;
+pub use platform::Platform;
+pub use report::{Finding, Report};
+pub use resources::{Kind, ObjectKey, ObjectReference, Resources};
+pub use routes::{Place, Routes};
+
+/// The immutable, compiled form of all resources. The proxy serves exactly one at a time; a request keeps the one that
+/// it began with to its end.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What the command line said.
+    pub platform: Platform,
+    /// The accepted adapters.
+    pub data_adapters: BTreeMap<ObjectKey, Arc<DataAdapter>>,
+    /// The gateways that can be served.
+    pub gateways: BTreeMap<ObjectKey, Arc<Gateway>>,
+    /// The accepted apps.
+    pub apps: BTreeMap<ObjectKey, Arc<App>>,
+    /// The activations that can be served, suspended ones and those outside their window too.
+    pub activations: BTreeMap<ObjectKey, Arc<Activation>>,
+    /// The key pairs that face EHRs, by namespace and pair name.
+    pub key_pairs: BTreeMap<ObjectKey, Arc<KeyPair>>,
+    /// Which gateway a URL belongs to.
+    pub routes: Routes,
+    pub(super) apps_by_client_id: HashMap<String, Arc<App>>,
+    pub(super) activations_by_uid: HashMap<String, Arc<Activation>>,
+    /// By gateway, then by app.
+    pub(super) activations_by_pair: HashMap<ObjectKey, HashMap<ObjectKey, Arc<Activation>>>,
+}
+
+impl Snapshot {
+    /// The app that has this client ID.
+    pub fn app_by_client_id(&self, client_id: &str) -> Option<&Arc<App>> {
+        self.apps_by_client_id.get(client_id)
+    }
+
+    /// The activation with this UID, as tokens name it.
+    pub fn activation_by_uid(&self, uid: &str) -> Option<&Arc<Activation>> {
+        self.activations_by_uid.get(uid)
+    }
+
+    /// The activation of this app on this gateway.
+    pub fn activation_of(&self, gateway: &ObjectKey, app: &ObjectKey) -> Option<&Arc<Activation>> {
+        self.activations_by_pair.get(gateway)?.get(app)
+    }
+}

@@ -130,6 +130,8 @@ pub enum SecretUse {
     Credential,
     /// Label value `key-pair`: made by us, or brought.
     KeyPair,
+    /// Label value `gateway-signing`: a gateway's own keys, made by us. Nothing can refer to them.
+    GatewaySigning,
 }
 
 /// A labelled Secret.
@@ -215,6 +217,7 @@ pub struct ObservedActivation {
 
 /// An edit that an API server would have refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rejection {
     /// The object, as far as it could be told.
     pub object: Option<ObjectReference>,

@@ -1,6 +1,7 @@
 //! The field's words as types.
 
 pub mod code;
+pub mod key;
 pub mod scope;
 pub mod secret;
 pub mod url;
