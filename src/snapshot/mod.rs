@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod app;
+mod compile;
 pub mod data_adapter;
 pub mod gateway;
 pub mod key_pair;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
+pub use compile::compile;
 pub use data_adapter::DataAdapter;
 pub use gateway::Gateway;
 pub use key_pair::KeyPair;

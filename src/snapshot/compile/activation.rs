@@ -1,0 +1,244 @@
+//! Activations: each checked by itself, then who wins an app on a gateway, then the key pairs, then all put together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::key_pair::KeyPair;
+use super::super::report::{ActivationDetail, Detail};
+use super::super::{Activation, App, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
+use super::age::{Age, identity};
+use super::authentication::{self, Checked};
+use super::key_pair::{self, Request, Settled};
+use super::lookup::Lookup;
+use super::scopes::{Ceiling, lower};
+use super::{Reports, scopes, unresolved};
+use crate::api;
+use crate::api::activation::{Connection, DroppedScope};
+use crate::api::common::PROBE_REQUESTED_ANNOTATION;
+use crate::values::code::Code;
+use crate::values::scope::ScopeSet;
+
+type Activations = (BTreeMap<ObjectKey, Arc<Activation>>, BTreeMap<ObjectKey, Arc<KeyPair>>);
+
+/// An activation whose references lead somewhere, before it has its key.
+struct Draft {
+    app: Arc<App>,
+    gateway: Arc<Gateway>,
+    ceiling: ScopeSet,
+    dropped: Vec<DroppedScope>,
+    authentication: Option<Checked>,
+}
+
+pub(super) fn all(
+    lookup: &Lookup<'_>,
+    gateways: &BTreeMap<ObjectKey, Arc<Gateway>>,
+    apps: &BTreeMap<ObjectKey, Arc<App>>,
+    reports: &mut Reports,
+) -> Activations {
+    let mut drafts = BTreeMap::new();
+    for (key, object) in &lookup.resources.activations {
+        let mut findings = Vec::new();
+        let draft = check(lookup, key, object, gateways, apps, reports, &mut findings);
+        let (uid, generation) = identity(&object.metadata);
+        let detail = Detail::Activation(Box::new(detail(lookup, key, object, draft.as_ref())));
+        let object = ObjectReference::new(Kind::Activation, key.clone());
+        let mut report = Report::new(object, uid, generation, detail);
+        report.findings = findings;
+        reports.add(report);
+        if let Some(draft) = draft {
+            drafts.insert(key.clone(), draft);
+        }
+    }
+    exclude_duplicates(lookup, &mut drafts, reports);
+    let settled = key_pair::settle(lookup, key_requests(lookup, reports));
+    for (key, finding) in &settled.findings {
+        reports.blame(&ObjectReference::new(Kind::Activation, key.clone()), finding.clone());
+    }
+    let activations = drafts
+        .into_iter()
+        .filter_map(|(key, draft)| {
+            let activation = finish(lookup, &key, draft, &settled, reports)?;
+            Some((key, Arc::new(activation)))
+        })
+        .collect();
+    complete_reports(&settled, reports);
+    (activations, settled.pairs)
+}
+
+fn check(
+    lookup: &Lookup<'_>,
+    key: &ObjectKey,
+    object: &api::Activation,
+    gateways: &BTreeMap<ObjectKey, Arc<Gateway>>,
+    apps: &BTreeMap<ObjectKey, Arc<App>>,
+    reports: &Reports,
+    findings: &mut Vec<Finding>,
+) -> Option<Draft> {
+    let spec = &object.spec;
+    let app_key = key.sibling(&spec.app_ref.name);
+    let gateway_key = key.sibling(&spec.gateway_ref.name);
+    let app_exists = lookup.resources.apps.contains_key(&app_key);
+    let gateway_exists = lookup.resources.gateways.contains_key(&gateway_key);
+    findings.extend(unresolved(reports, Kind::App, &app_key, app_exists, "spec.appRef"));
+    findings.extend(unresolved(reports, Kind::Gateway, &gateway_key, gateway_exists, "spec.gatewayRef"));
+    let own = spec.scopes.as_ref().map(|own| scopes::parse(own, "spec.scopes", findings));
+    for (field, moment) in [("spec.notBefore", &spec.not_before), ("spec.expiresAt", &spec.expires_at)] {
+        if moment.as_ref().is_some_and(|text| text.parse::<Timestamp>().is_err()) {
+            let message = format!("{field} must be a moment such as 2030-01-31T12:00:00Z (RFC 3339)");
+            findings.push(Finding::new(Code::InvalidSpec, field, message));
+        }
+    }
+    let (app, gateway) = (apps.get(&app_key)?, gateways.get(&gateway_key)?);
+    let ceilings = [
+        Ceiling { owner: format!("Activation {}", key.name), scopes: own.as_ref() },
+        Ceiling { owner: format!("Gateway {}", gateway.key.name), scopes: gateway.allowed_scopes.as_ref() },
+    ];
+    let (ceiling, dropped) = lower(&app.scopes, &ceilings);
+    for scope in &dropped {
+        let message =
+            format!("App {} asks for {}, which {} does not permit", app.key.name, scope.scope, scope.dropped_by);
+        findings.push(Finding::new(Code::ScopeNeverGranted, "spec.scopes", message));
+    }
+    let authentication =
+        authentication::check(lookup, &key.namespace, &spec.ehr_authentication, &gateway.data_adapter, findings);
+    Some(Draft { app: Arc::clone(app), gateway: Arc::clone(gateway), ceiling, dropped, authentication })
+}
+
+fn moment(text: Option<&String>) -> Option<Timestamp> {
+    text.and_then(|text| text.parse().ok())
+}
+
+/// The outermost object that switches the activation off.
+fn suspended_by(key: &ObjectKey, object: &api::Activation, draft: Option<&Draft>) -> Option<ObjectReference> {
+    let own = object.spec.suspend.then(|| ObjectReference::new(Kind::Activation, key.clone()));
+    let others = draft.and_then(|draft| {
+        let (app, gateway, adapter) = (&draft.app, &draft.gateway, &draft.gateway.data_adapter);
+        let candidates = [
+            (app.suspend, Kind::App, &app.key),
+            (gateway.suspend, Kind::Gateway, &gateway.key),
+            (adapter.suspend, Kind::DataAdapter, &adapter.key),
+        ];
+        candidates
+            .into_iter()
+            .find(|(suspended, ..)| *suspended)
+            .map(|(_, kind, key)| ObjectReference::new(kind, key.clone()))
+    });
+    own.or(others)
+}
+
+fn detail(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Activation, draft: Option<&Draft>) -> ActivationDetail {
+    let observed = lookup.resources.observed.activations.get(&key.to_string());
+    let authentication = draft.and_then(|draft| draft.authentication.as_ref());
+    let user = draft.filter(|_| authentication.is_some_and(Checked::is_user));
+    ActivationDetail {
+        suspended_by: suspended_by(key, object, draft),
+        not_before: moment(object.spec.not_before.as_ref()),
+        expires_at: moment(object.spec.expires_at.as_ref()),
+        has_key: authentication::key_pair(&object.spec.ehr_authentication).is_some(),
+        asks_for_tokens: authentication.is_some_and(Checked::asks_for_tokens),
+        awaits_client_id: authentication.is_some_and(Checked::awaits_client_id),
+        accepted_before: observed.is_some_and(|observed| observed.accepted_before),
+        callback_url: user.map(|draft| format!("{}/oauth2/callback", draft.gateway.issuer)),
+        launch_url: user.map(|draft| format!("{}/launch/{}", draft.gateway.issuer, draft.app.key.name)),
+        connection: draft.map(|draft| Connection {
+            client_id: draft.app.client_id.clone(),
+            fhir_base_url: draft.gateway.fhir_base.clone(),
+            token_url: draft.gateway.token_endpoint.clone(),
+            authorization_url: user.map(|draft| format!("{}/oauth2/authorize", draft.gateway.issuer)),
+            granted_scopes: draft.ceiling.iter().map(ToString::to_string).collect(),
+        }),
+        dropped_scopes: draft.map(|draft| draft.dropped.clone()).unwrap_or_default(),
+        ehr_name: draft.map(|draft| draft.gateway.data_adapter.display_name.clone()).unwrap_or_default(),
+        ..ActivationDetail::default()
+    }
+}
+
+/// Of several activations of one app on one gateway, the oldest that is in order stays.
+fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draft>, reports: &mut Reports) {
+    let mut claims: BTreeMap<(ObjectKey, ObjectKey), Vec<(Age, ObjectKey)>> = BTreeMap::new();
+    for (key, object) in &lookup.resources.activations {
+        if reports.is_accepted(Kind::Activation, key) {
+            let pair = (key.sibling(&object.spec.app_ref.name), key.sibling(&object.spec.gateway_ref.name));
+            claims.entry(pair).or_default().push((Age::of(&object.metadata, key), key.clone()));
+        }
+    }
+    for ((app, gateway), mut claimants) in claims {
+        claimants.sort();
+        let Some(((_, winner), losers)) = claimants.split_first() else { continue };
+        for (_, loser) in losers {
+            let message =
+                format!("Activation {} already stands for App {} on Gateway {}", winner.name, app.name, gateway.name);
+            let finding = Finding::new(Code::DuplicateActivation, "spec.appRef", message);
+            reports.blame(&ObjectReference::new(Kind::Activation, loser.clone()), finding);
+            drafts.remove(loser);
+        }
+    }
+}
+
+/// What each accepted activation asks of a key pair. One whose app or gateway has a fault keeps its pair: its public
+/// keys stay published, and nobody else gets the name meanwhile.
+fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> Vec<Request<'resources>> {
+    let accepted = lookup.resources.activations.iter().filter(|(key, _)| reports.is_accepted(Kind::Activation, key));
+    accepted
+        .filter_map(|(key, object)| {
+            let (spec, app_name, field) = authentication::key_pair(&object.spec.ehr_authentication)?;
+            let app = &object.spec.app_ref.name;
+            Some(Request {
+                age: Age::of(&object.metadata, key),
+                common_name: app_name.unwrap_or(app).into(),
+                app: app.clone(),
+                spec,
+                field,
+                observed: lookup.resources.observed.activations.get(&key.to_string()),
+                activation: key.clone(),
+            })
+        })
+        .collect()
+}
+
+fn finish(
+    lookup: &Lookup<'_>,
+    key: &ObjectKey,
+    draft: Draft,
+    settled: &Settled,
+    reports: &Reports,
+) -> Option<Activation> {
+    if !reports.is_usable(Kind::Activation, key) {
+        return None;
+    }
+    let object = lookup.resources.activations.get(key)?;
+    let suspended_by = suspended_by(key, object, Some(&draft));
+    let ehr_authentication = draft.authentication?.with_key(settled.shares.get(key))?;
+    let (uid, generation) = identity(&object.metadata);
+    Some(Activation {
+        key: key.clone(),
+        uid,
+        generation,
+        ceiling: draft.ceiling,
+        not_before: moment(object.spec.not_before.as_ref()),
+        expires_at: moment(object.spec.expires_at.as_ref()),
+        suspended_by,
+        credential_digest: authentication::digest(&ehr_authentication, &draft.gateway.data_adapter),
+        ehr_authentication,
+        probe_requested_at: object
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(PROBE_REQUESTED_ANNOTATION).cloned()),
+        app: draft.app,
+        gateway: draft.gateway,
+    })
+}
+
+/// Adds what became of the keys to the activations' reports.
+fn complete_reports(settled: &Settled, reports: &mut Reports) {
+    for (key, share) in &settled.shares {
+        let object = ObjectReference::new(Kind::Activation, key.clone());
+        let Some(Report { detail: Detail::Activation(detail), .. }) = reports.0.get_mut(&object) else { continue };
+        detail.keys.clone_from(&share.keys);
+        detail.jwks_url = Some(share.pair.jwks_url.clone());
+        detail.certificate_pem = share.pair.revisions.last().and_then(|newest| newest.certificate_pem.clone());
+    }
+}

@@ -1,0 +1,130 @@
+//! Apps: each checked by itself, then who wins a client ID.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use uuid::{Uuid, uuid};
+
+use super::super::report::Detail;
+use super::super::{App, Finding, Kind, ObjectKey, ObjectReference, Report};
+use super::age::{Age, identity};
+use super::lookup::{Lookup, Receiver, invalid_entry};
+use super::{Reports, scopes};
+use crate::api::{self, ClientType};
+use crate::values::code::{Code, Group};
+use crate::values::key::PublicKey;
+
+/// The namespace of derived client IDs (RFC 9562 §5.5). Changing it would change every derived client ID there is.
+const CLIENT_ID_NAMESPACE: Uuid = uuid!("6f1d6d0e-7f0c-5b61-9d0c-2f6a9b1f4c55");
+
+/// RFC 6749 §10.10 asks for secrets that cannot be guessed; shorter ones are typing errors or passwords.
+const SHORTEST_CLIENT_SECRET: usize = 16;
+
+/// The client ID of an app that chose none: the same before and after delete and recreate, restore, and offline.
+pub(super) fn derived_client_id(key: &ObjectKey) -> String {
+    Uuid::new_v5(&CLIENT_ID_NAMESPACE, format!("{}/{}", key.namespace, key.name).as_bytes()).to_string()
+}
+
+pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<ObjectKey, Arc<App>> {
+    let mut checked = BTreeMap::new();
+    let mut claims: BTreeMap<String, Vec<(bool, Age, ObjectKey)>> = BTreeMap::new();
+    for (key, object) in &lookup.resources.apps {
+        let (app, findings) = check(lookup, key, object);
+        if !findings.iter().any(|finding| finding.code.group() == Group::Accepted) {
+            let chosen = object.spec.client_id.is_some();
+            claims.entry(app.client_id.clone()).or_default().push((
+                chosen,
+                Age::of(&object.metadata, key),
+                key.clone(),
+            ));
+        }
+        let (uid, generation) = identity(&object.metadata);
+        let detail = Detail::App { client_id: app.client_id.clone(), suspended: app.suspend };
+        let mut report = Report::new(ObjectReference::new(Kind::App, key.clone()), uid, generation, detail);
+        report.findings = findings;
+        reports.add(report);
+        checked.insert(key.clone(), app);
+    }
+    for (client_id, mut claimants) in claims {
+        // A derived ID beats a chosen one: nobody may take another's by writing it down. Then the oldest wins.
+        claimants.sort();
+        let Some(((_, _, winner), losers)) = claimants.split_first() else { continue };
+        for (_, _, loser) in losers {
+            let by = if winner.namespace == loser.namespace {
+                format!("App {}", winner.name)
+            } else {
+                "an App of another namespace".into()
+            };
+            reports.blame(
+                &ObjectReference::new(Kind::App, loser.clone()),
+                Finding::new(Code::ClientIdConflict, "spec.clientId", format!("client ID {client_id} belongs to {by}")),
+            );
+        }
+    }
+    checked.retain(|key, _| reports.is_usable(Kind::App, key));
+    checked.into_iter().map(|(key, app)| (key, Arc::new(app))).collect()
+}
+
+fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<Finding>) {
+    let spec = &object.spec;
+    let mut findings = Vec::new();
+    let backend = spec.client_type == ClientType::BackendService;
+    let launch_uri = if backend {
+        warn_of_ignored(spec, &mut findings);
+        None
+    } else {
+        lookup.optional_url(spec.launch_uri.as_ref(), "spec.launchUri", &mut findings)
+    };
+    if let Some(jwks) = &spec.jwks {
+        check_jwks(jwks, &mut findings);
+    }
+    let mut client_secrets = Vec::new();
+    for (index, secret) in spec.client_secrets.iter().flatten().enumerate() {
+        let field = format!("spec.clientSecrets[{index}].secretRef");
+        match lookup.credential_text(&key.namespace, &secret.secret_ref, &Receiver::Ourselves, &field) {
+            Ok(text) if text.expose_secret().len() < SHORTEST_CLIENT_SECRET => findings.push(invalid_entry(
+                &key.namespace,
+                &secret.secret_ref,
+                &field,
+                "is shorter than 16 characters, which is no client secret",
+            )),
+            Ok(text) => client_secrets.push(text),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let app = App {
+        key: key.clone(),
+        uid: identity(&object.metadata).0,
+        display_name: spec.display_name.clone().unwrap_or_else(|| key.name.clone()),
+        client_id: spec.client_id.clone().unwrap_or_else(|| derived_client_id(key)),
+        client_type: spec.client_type,
+        scopes: scopes::parse(&spec.scopes, "spec.scopes", &mut findings),
+        client_secrets,
+        jwks: spec.jwks.clone(),
+        jwks_uri: lookup.optional_url(spec.jwks_uri.as_ref(), "spec.jwksUri", &mut findings),
+        redirect_uris: spec.redirect_uris.iter().flatten().filter(|_| !backend).map(|uri| uri.0.clone()).collect(),
+        launch_uri,
+        health_uri: lookup.optional_url(spec.health_uri.as_ref(), "spec.healthUri", &mut findings),
+        suspend: spec.suspend,
+    };
+    (app, findings)
+}
+
+fn warn_of_ignored(spec: &api::AppSpec, findings: &mut Vec<Finding>) {
+    let ignored = [("launchUri", spec.launch_uri.is_some()), ("redirectUris", spec.redirect_uris.is_some())];
+    for (field, _) in ignored.into_iter().filter(|(_, given)| *given) {
+        let message = format!("{field} is ignored: a BackendService acts without a user and is never launched");
+        findings.push(Finding::new(Code::LaunchUriIgnored, format!("spec.{field}"), message));
+    }
+}
+
+fn check_jwks(jwks: &serde_json::Value, findings: &mut Vec<Finding>) {
+    let keys = jwks.get("keys").and_then(serde_json::Value::as_array);
+    for (index, jwk) in keys.into_iter().flatten().enumerate() {
+        if let Err(problem) = PublicKey::from_jwk(jwk) {
+            let field = format!("spec.jwks.keys[{index}]");
+            findings.push(Finding::new(Code::InvalidSpec, &field, format!("{field} {problem}")));
+        }
+    }
+}

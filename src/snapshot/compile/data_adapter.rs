@@ -1,0 +1,200 @@
+//! DataAdapters: each checked by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue, Method};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::super::data_adapter::{ExternalAuth, OAuthDefaults, PrivateApiRoute, Timeouts, Tls};
+use super::super::report::Detail;
+use super::super::resources::SecretUse;
+use super::super::{DataAdapter, Finding, Kind, ObjectKey, ObjectReference, Report};
+use super::Reports;
+use super::age::identity;
+use super::lookup::{Lookup, Receiver, invalid_entry};
+use crate::api::data_adapter::{CaBundleKind, CredentialEncoding, PrivateApiMethod};
+use crate::api::{self, SecretKeyReference};
+use crate::values::code::Code;
+
+pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<ObjectKey, Arc<DataAdapter>> {
+    let mut usable = BTreeMap::new();
+    for (key, object) in &lookup.resources.data_adapters {
+        let mut findings = Vec::new();
+        let adapter = check(lookup, key, object, &mut findings);
+        let (uid, generation) = identity(&object.metadata);
+        let object_reference = ObjectReference::new(Kind::DataAdapter, key.clone());
+        let detail = Detail::DataAdapter { suspended: object.spec.suspend };
+        let mut report = Report::new(object_reference, uid, generation, detail);
+        report.findings = findings;
+        if let Some(adapter) = adapter.filter(|_| report.is_usable()) {
+            usable.insert(key.clone(), Arc::new(adapter));
+        }
+        reports.add(report);
+    }
+    usable
+}
+
+fn check(
+    lookup: &Lookup<'_>,
+    key: &ObjectKey,
+    object: &api::DataAdapter,
+    findings: &mut Vec<Finding>,
+) -> Option<DataAdapter> {
+    let spec = &object.spec;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let fhir_base = lookup.optional_url(Some(&spec.fhir_base_url), "spec.fhirBaseUrl", findings);
+    let oauth = spec.oauth.as_ref().map_or_else(OAuthDefaults::default, |oauth| OAuthDefaults {
+        token_url: lookup.optional_url(oauth.token_url.as_ref(), "spec.oauth.tokenUrl", findings),
+        authorization_url: lookup.optional_url(
+            oauth.authorization_url.as_ref(),
+            "spec.oauth.authorizationUrl",
+            findings,
+        ),
+        audience: oauth.audience.clone(),
+    });
+    let external_auth = spec.external_auth.as_ref().filter(|_| spec.backend_auth_enabled);
+    let external_auth = external_auth.and_then(|auth| {
+        check_external_auth(lookup, &key.namespace, auth, findings).map_err(|finding| findings.push(finding)).ok()
+    });
+    let tls = spec.tls.as_ref().map_or_else(Tls::default, |tls| check_tls(lookup, &key.namespace, tls, findings));
+    let request_headers = spec.request_headers.iter().enumerate().filter_map(|(index, header)| {
+        let parsed = (HeaderName::try_from(header.name.as_str()), HeaderValue::try_from(header.value.as_str()));
+        if let (Ok(name), Ok(value)) = parsed {
+            return Some((name, value));
+        }
+        let field = format!("spec.requestHeaders[{index}]");
+        findings.push(Finding::new(Code::InvalidSpec, &field, format!("{field} is no HTTP header")));
+        None
+    });
+    let request_headers = request_headers.collect();
+    Some(DataAdapter {
+        key: key.clone(),
+        uid: identity(&object.metadata).0,
+        display_name: spec.display_name.clone().unwrap_or_else(|| key.name.clone()),
+        data_source_type: spec.data_source_type,
+        fhir_base: fhir_base?,
+        oauth,
+        external_auth,
+        request_headers,
+        tls,
+        timeouts: Timeouts {
+            connect: seconds(spec.timeouts.connect_seconds),
+            request: seconds(spec.timeouts.request_seconds),
+            idle: seconds(spec.timeouts.idle_seconds),
+        },
+        maximum_attempts: spec.retry.max_attempts,
+        retry_budget_percent: spec.retry.budget_percent,
+        circuit_breaker: spec.circuit_breaker.clone(),
+        rate_limit: spec.rate_limit.clone(),
+        suspend: spec.suspend,
+    })
+}
+
+fn check_external_auth(
+    lookup: &Lookup<'_>,
+    namespace: &str,
+    auth: &api::data_adapter::ExternalAuth,
+    findings: &mut Vec<Finding>,
+) -> Result<ExternalAuth, Finding> {
+    let field = "spec.externalAuth.clientSecretRef";
+    let api_endpoint = lookup.url(&auth.api_endpoint, "spec.externalAuth.apiEndpoint")?;
+    let secret = lookup.credential_text(namespace, &auth.client_secret_ref, &Receiver::Host(&api_endpoint), field)?;
+    let authorization = basic_authorization(secret.expose_secret(), auth.encoding)
+        .map_err(|fault| invalid_entry(namespace, &auth.client_secret_ref, field, fault))?;
+    let header = HeaderName::try_from(auth.client_id_header.as_str());
+    let (Ok(header), Ok(client_id)) = (header, HeaderValue::try_from(auth.client_id.as_str())) else {
+        let field = "spec.externalAuth.clientIdHeader";
+        return Err(Finding::new(Code::InvalidSpec, field, "clientIdHeader and clientId must make an HTTP header"));
+    };
+    let routes = auth.routes.as_ref().map(|routes| {
+        routes
+            .iter()
+            .map(|route| PrivateApiRoute {
+                methods: route.methods.iter().map(|method| http_method(*method)).collect(),
+                path_prefix: route.path_prefix.trim_end_matches('/').into(),
+            })
+            .collect()
+    });
+    if routes.is_none() {
+        findings.push(Finding::new(
+            Code::PrivateApiUnrestricted,
+            "spec.externalAuth",
+            "externalAuth has no routes: apps with private-api may call everything below apiEndpoint",
+        ));
+    }
+    Ok(ExternalAuth { client_id_header: (header, client_id), authorization, api_endpoint, routes })
+}
+
+const fn http_method(method: PrivateApiMethod) -> Method {
+    match method {
+        PrivateApiMethod::Get => Method::GET,
+        PrivateApiMethod::Head => Method::HEAD,
+        PrivateApiMethod::Post => Method::POST,
+        PrivateApiMethod::Put => Method::PUT,
+        PrivateApiMethod::Patch => Method::PATCH,
+        PrivateApiMethod::Delete => Method::DELETE,
+    }
+}
+
+/// The value of the `Authorization` header (RFC 7617) for a credential `user:password`; what is wrong with it
+/// otherwise, without showing it.
+pub(super) fn basic_authorization(
+    credential: &str,
+    encoding: CredentialEncoding,
+) -> Result<SecretString, &'static str> {
+    let encoded = match encoding {
+        CredentialEncoding::Plain if !credential.contains(':') => return Err("is no user:password"),
+        CredentialEncoding::Plain => STANDARD.encode(credential),
+        CredentialEncoding::Base64 => {
+            let decoded = STANDARD.decode(credential).map_err(|_| "is not Base64, though encoding says so")?;
+            if !decoded.contains(&b':') {
+                return Err("is no user:password in Base64");
+            }
+            credential.to_owned()
+        }
+    };
+    Ok(SecretString::from(format!("Basic {encoded}")))
+}
+
+fn check_tls(lookup: &Lookup<'_>, namespace: &str, tls: &api::data_adapter::Tls, findings: &mut Vec<Finding>) -> Tls {
+    let ca_bundle = tls.ca_bundle_ref.as_ref().and_then(|reference| {
+        let field = "spec.tls.caBundleRef";
+        let pem = match reference.kind {
+            CaBundleKind::ConfigMap => lookup.config_map_entry(namespace, &reference.name, &reference.key, field),
+            CaBundleKind::Secret => {
+                let entry = SecretKeyReference { name: reference.name.clone(), key: reference.key.clone() };
+                lookup.credential(namespace, &entry, &Receiver::Ourselves, field).and_then(|bytes| {
+                    bytes.expose_str().map_err(|_| invalid_entry(namespace, &entry, field, "is not PEM"))
+                })
+            }
+        };
+        let pem = pem.map_err(|finding| findings.push(finding)).ok()?;
+        if !pem.contains("-----BEGIN CERTIFICATE-----") {
+            let message =
+                format!("entry {:?} of {namespace}/{} holds no certificate in PEM", reference.key, reference.name);
+            findings.push(Finding::new(Code::SecretInvalid, field, message));
+            return None;
+        }
+        Some(pem.to_owned())
+    });
+    let client = tls.client_certificate_ref.as_ref().and_then(|reference| {
+        let field = "spec.tls.clientCertificateRef";
+        let entry = |key: &str| {
+            let entry = SecretKeyReference { name: reference.name.clone(), key: key.into() };
+            lookup.credential(namespace, &entry, &Receiver::Ourselves, field)
+        };
+        let pair = lookup
+            .secret(namespace, &reference.name, SecretUse::Credential, field)
+            .and_then(|_| Ok((entry("tls.crt")?, entry("tls.key")?)));
+        pair.map_err(|finding| findings.push(finding)).ok()
+    });
+    Tls {
+        ca_bundle_pem: ca_bundle,
+        client_certificate_pem: client.and_then(|(certificate, _)| certificate.expose_str().ok().map(str::to_owned)),
+        client_key_pem: client.map(|(_, key)| key.clone()),
+    }
+}
