@@ -149,8 +149,16 @@ impl DirectoryKeyStore {
         work: impl FnOnce(&Self) -> Result<T, KeyStoreError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, KeyStoreError>> {
         let store = self.clone();
-        let task = tokio::task::spawn_blocking(move || work(&store));
-        async move { task.await.unwrap_or(Err(KeyStoreError::Interrupted)) }.boxed()
+        async move {
+            match tokio::task::spawn_blocking(move || work(&store)).await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Err(KeyStoreError::Interrupted),
+                },
+            }
+        }
+        .boxed()
     }
 }
 
