@@ -28,6 +28,18 @@ pub use report::{Finding, Report};
 pub use resources::{Kind, ObjectKey, ObjectReference, Resources};
 pub use routes::{Place, Routes};
 
+/// What one compilation gave: published as one value, so that nobody sees the snapshot of one moment with the reports of
+/// another.
+#[derive(Debug)]
+pub struct Published {
+    /// What is served.
+    pub snapshot: Arc<Snapshot>,
+    /// What is told, sorted by kind, namespace and name.
+    pub reports: Vec<Report>,
+    /// Refused edits, those of unknown objects too.
+    pub rejections: Vec<resources::Rejection>,
+}
+
 /// The immutable, compiled form of all resources. The proxy serves exactly one at a time; a request keeps the one that
 /// it began with to its end.
 #[derive(Debug)]

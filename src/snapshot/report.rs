@@ -27,6 +27,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Edits to this object that were refused.
     pub rejections: Vec<Rejection>,
+    /// The objects that it refers to, Secrets apart.
+    pub references: Vec<ObjectReference>,
     /// What the kind has besides.
     pub detail: Detail,
 }
@@ -147,7 +149,15 @@ impl Verdict {
 impl Report {
     /// A report without faults.
     pub fn new(object: ObjectReference, uid: impl Into<String>, generation: i64, detail: Detail) -> Self {
-        Self { object, uid: uid.into(), generation, findings: Vec::new(), rejections: Vec::new(), detail }
+        Self {
+            object,
+            uid: uid.into(),
+            generation,
+            findings: Vec::new(),
+            rejections: Vec::new(),
+            references: Vec::new(),
+            detail,
+        }
     }
 
     /// The first finding of a group.

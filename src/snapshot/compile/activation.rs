@@ -43,9 +43,14 @@ pub(super) fn all(
         let draft = check(lookup, key, object, gateways, apps, reports, &mut findings);
         let (uid, generation) = identity(&object.metadata);
         let detail = Detail::Activation(Box::new(detail(lookup, key, object, draft.as_ref())));
+        let references = [
+            ObjectReference::new(Kind::App, key.sibling(&object.spec.app_ref.name)),
+            ObjectReference::new(Kind::Gateway, key.sibling(&object.spec.gateway_ref.name)),
+        ];
         let object = ObjectReference::new(Kind::Activation, key.clone());
         let mut report = Report::new(object, uid, generation, detail);
         report.findings = findings;
+        report.references = references.into();
         reports.add(report);
         if let Some(draft) = draft {
             drafts.insert(key.clone(), draft);

@@ -84,6 +84,8 @@ fn report(
     let (uid, generation) = identity(&object.metadata);
     let mut report = Report::new(own, uid, generation, detail);
     report.findings = findings;
+    let adapter = key.sibling(&object.spec.data_adapter_ref.name);
+    report.references = vec![ObjectReference::new(Kind::DataAdapter, adapter)];
     report
 }
 
