@@ -1,3 +1,7 @@
-//! The `hearthgate` binary: everything it does is in the library's `cli`.
+//! The `hearthgate` binary: everything that it does is in the library's `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearthgate::cli::main()
+}

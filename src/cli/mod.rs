@@ -1,1 +1,89 @@
 //! The command line: one file a command.
+//!
+//! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
+//! 2 it could not run (wrong arguments, a file or server that cannot be reached).
+
+mod crds;
+mod explain;
+mod jwks;
+mod live;
+mod logging;
+mod pem;
+mod platform;
+mod probe;
+mod status;
+mod token;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Declarative gateway between apps and EHR systems: SMART on FHIR from git.
+///
+/// Commit App, Gateway, DataAdapter and Activation YAML; Hearthgate serves it, makes the keys that the EHR must trust,
+/// and tells what works and what to do next.
+#[derive(Debug, Parser)]
+#[command(name = "hearthgate", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Crds(crds::Crds),
+    Explain(explain::Explain),
+    Status(status::Status),
+    Pem(pem::Pem),
+    Jwks(jwks::Jwks),
+    Token(token::Token),
+    Probe(probe::Probe),
+}
+
+/// What a command comes to: an exit code, or why it could not run.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The one crypto provider. It is only refused where another was installed before, which nobody does.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match cli.command {
+        Command::Crds(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Pem(command) => command.run(),
+        Command::Jwks(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Probe(command) => command.run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        anstream::eprintln!("error: {}", with_causes(&*error));
+        ExitCode::from(2)
+    })
+}
+
+/// The error with its causes, each said once.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// The whole command line as clap knows it: what help, completions and man pages are made from.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs a future to its end on a small runtime: for commands that make a few calls and are done.
+fn block_on<Output>(future: impl Future<Output = Output>) -> std::io::Result<Output> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}

@@ -1,0 +1,57 @@
+//! What the command line says about the whole installation: options that several commands share.
+
+use clap::Args;
+use ipnet::IpNet;
+
+use crate::snapshot::Platform;
+use crate::values::url::{AddressPolicy, EndpointUrl, UrlError};
+
+/// Options about the installation.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Installation")]
+pub(super) struct PlatformOptions {
+    /// The platform's public URL, as apps and EHRs reach it [default: http://<listen>]
+    #[arg(long, env = "HEARTHGATE_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Open a range of addresses (CIDR) that may be called, also by plain http; repeatable
+    #[arg(long, value_name = "CIDR", env = "HEARTHGATE_ALLOW_ADDRESS", value_delimiter = ',')]
+    allow_address: Vec<IpNet>,
+    /// Let gateways of a namespace use another public host than the platform's; repeatable
+    #[arg(long, value_name = "HOST=NAMESPACE", value_parser = host_and_namespace, value_delimiter = ',')]
+    allow_public_host: Vec<(String, String)>,
+}
+
+fn host_and_namespace(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, namespace)) if !host.is_empty() && !namespace.is_empty() => {
+            Ok((host.to_ascii_lowercase(), namespace.to_owned()))
+        }
+        _ => Err("write HOST=NAMESPACE, such as fhir.example.org=cardiology".into()),
+    }
+}
+
+/// `--public-url` is no URL.
+#[derive(Debug, thiserror::Error)]
+#[error("--public-url {text:?} {error}")]
+pub(super) struct PublicUrlInvalid {
+    text: String,
+    #[source]
+    error: UrlError,
+}
+
+impl PlatformOptions {
+    /// The platform, where `listen` is what is served without `--public-url`. `loopback`: whether this machine itself
+    /// may be called without being asked (standalone and offline).
+    pub(super) fn platform(&self, listen: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
+        let text = self.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
+        let public_url = EndpointUrl::parse(&text).map_err(|error| PublicUrlInvalid { text, error })?;
+        let opened = self.allow_address.iter().copied();
+        let ranges = opened.chain(AddressPolicy::loopback_ranges().into_iter().filter(|_| loopback));
+        Ok(Platform {
+            public_url,
+            addresses: AddressPolicy::new(ranges),
+            public_hosts: self.allow_public_host.iter().cloned().collect(),
+            makes_keys: true,
+        })
+    }
+}

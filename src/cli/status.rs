@@ -1,0 +1,217 @@
+//! `hearthgate status`: the chain of each activation, root cause first.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anstream::println;
+use clap::{Args, ValueEnum};
+
+use super::live::{LiveObject, LiveOptions, LiveStatus};
+use super::{Outcome, block_on};
+use crate::api::common::condition;
+use crate::api::{ActivationStatus, Condition, ConditionStatus};
+use crate::snapshot::{Kind, ObjectReference};
+
+/// Show each activation with the chain that it hangs on: what works, the root cause of what does not, and the next step.
+///
+/// Exits with 1 when something that was asked for is not ready.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hearthgate status\n  hearthgate status schedule-sync-at-epic\n  hearthgate status epic -o json")]
+pub(super) struct Status {
+    /// An activation, app, gateway or adapter [default: everything]
+    name: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    live: LiveOptions,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+const GOOD: anstyle::Style = anstyle::AnsiColor::Green.on_default();
+const BAD: anstyle::Style = anstyle::AnsiColor::Red.on_default();
+const BUSY: anstyle::Style = anstyle::AnsiColor::Yellow.on_default();
+
+impl Status {
+    pub(super) fn run(self) -> Outcome {
+        let status = block_on(self.live.status())??;
+        let shown = self.shown(&status)?;
+        match self.output {
+            Output::Json => {
+                let objects: Vec<_> = shown.iter().map(|live| as_json(live)).collect();
+                println!("{:#}", serde_json::json!({ "objects": objects }));
+            }
+            Output::Text => print_text(&status, &shown),
+        }
+        let all_ready = shown.iter().all(|live| is_true(live.condition(condition::READY).as_ref()));
+        Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The objects that were asked for: all, or the one that is named with the activations that hang on it.
+    fn shown<'status>(&self, status: &'status LiveStatus) -> Result<Vec<&'status LiveObject>, super::live::LiveError> {
+        const KINDS: [Kind; 4] = [Kind::Activation, Kind::App, Kind::Gateway, Kind::DataAdapter];
+        let in_scope = |live: &&LiveObject| {
+            KINDS.contains(&live.object.kind)
+                && self.live.namespace().is_none_or(|namespace| live.object.key.namespace == namespace)
+        };
+        let Some(name) = &self.name else { return Ok(status.objects.iter().filter(in_scope).collect()) };
+        let mut found = None;
+        for kind in KINDS {
+            match status.find(&self.live, &[kind], name) {
+                Ok(live) => {
+                    found = Some(live);
+                    break;
+                }
+                Err(super::live::LiveError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(named) = found else { return status.find(&self.live, &KINDS, name).map(|live| vec![live]) };
+        let mut shown = vec![named];
+        shown.extend(status.objects.iter().filter(|live| {
+            live.object != named.object && live.object.kind == Kind::Activation && hangs_on(status, live, &named.object)
+        }));
+        Ok(shown)
+    }
+}
+
+fn hangs_on(status: &LiveStatus, live: &LiveObject, object: &ObjectReference) -> bool {
+    live.references.iter().any(|reference| {
+        reference == object || status.get(reference).is_some_and(|next| hangs_on(status, next, object))
+    })
+}
+
+fn as_json(live: &LiveObject) -> serde_json::Value {
+    serde_json::json!({
+        "kind": live.object.kind,
+        "namespace": live.object.key.namespace,
+        "name": live.object.key.name,
+        "references": live.references,
+        "status": live.status,
+    })
+}
+
+fn is_true(condition: Option<&Condition>) -> bool {
+    condition.is_some_and(|condition| condition.status == ConditionStatus::True)
+}
+
+fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
+    for rejection in &status.rejections {
+        let at = &rejection.location;
+        let about = rejection.object.as_ref().map(|object| format!(" ({object} stays as it was)")).unwrap_or_default();
+        println!("{BAD}refused edit{BAD:#} {}:{}:{}: {}{about}", at.file, at.line, at.column, rejection.message);
+    }
+    if !status.rejections.is_empty() {
+        println!();
+    }
+    let (activations, others): (Vec<&LiveObject>, Vec<&LiveObject>) =
+        shown.iter().partition(|live| live.object.kind == Kind::Activation);
+    let told: Vec<&ObjectReference> = activations.iter().flat_map(|live| chain(status, live)).collect();
+    for live in activations {
+        println!("{}", activation_text(status, live));
+    }
+    for live in others.into_iter().filter(|live| !told.contains(&&live.object)) {
+        print!("{}", line(live, 0));
+        print!("{}", faults(live, 2));
+    }
+    if shown.is_empty() {
+        println!("nothing is there yet");
+    }
+}
+
+/// The objects that an activation hangs on, nearest first.
+fn chain<'status>(status: &'status LiveStatus, live: &'status LiveObject) -> Vec<&'status ObjectReference> {
+    let own = live.references.iter();
+    own.flat_map(|reference| {
+        let further = status.get(reference).map(|next| chain(status, next)).unwrap_or_default();
+        std::iter::once(reference).chain(further)
+    })
+    .collect()
+}
+
+fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
+    let mut text = line(live, 0);
+    let details: ActivationStatus = live.status_as();
+    if let Some(cause) = root_cause(status, live) {
+        let _ = writeln!(text, "  {BAD}root cause{BAD:#}  {cause}");
+    }
+    if let Some(next_step) = &details.next_step {
+        let _ = writeln!(text, "  {BUSY}next step{BUSY:#}   {next_step}");
+    }
+    text.push_str(&faults(live, 2));
+    for reference in chain(status, live) {
+        match status.get(reference) {
+            Some(next) => text.push_str(&line(next, 2)),
+            None => {
+                let _ = writeln!(text, "  {BAD}✗{BAD:#} {reference}  does not exist");
+            }
+        }
+    }
+    if let Some(connection) = &details.connection {
+        let _ = writeln!(text, "    client ID  {}", connection.client_id);
+        let _ = writeln!(text, "    token URL  {}", connection.token_url);
+        let _ = writeln!(text, "    FHIR base  {}", connection.fhir_base_url);
+        let _ = writeln!(text, "    scopes     {}", connection.granted_scopes.join(" "));
+    }
+    for dropped in &details.dropped_scopes {
+        let _ = writeln!(text, "    dropped    {} by {}", dropped.scope, dropped.dropped_by);
+    }
+    if let Some(url) = &details.jwks_url {
+        let _ = writeln!(text, "    JWKS URL   {url}");
+    }
+    for key in &details.keys {
+        let _ = writeln!(text, "    key {:<6} {:?} {}", key.revision, key.state, key.thumbprint);
+    }
+    text
+}
+
+/// One object in one line.
+fn line(live: &LiveObject, indent: usize) -> String {
+    let ready = live.condition(condition::READY);
+    let (mark, style) = match ready.as_ref().map(|condition| condition.status) {
+        Some(ConditionStatus::True) => ("✓", GOOD),
+        Some(ConditionStatus::False) => ("✗", BAD),
+        Some(ConditionStatus::Unknown) | None => ("…", BUSY),
+    };
+    let reason = ready.map_or_else(|| "Unknown".to_owned(), |condition| condition.reason);
+    format!("{:indent$}{style}{mark}{style:#} {}  {reason}\n", "", live.object)
+}
+
+/// The conditions that do not hold, each in one line.
+fn faults(live: &LiveObject, indent: usize) -> String {
+    let mut text = String::new();
+    let summaries = [condition::READY, condition::RECONCILING, condition::STALLED];
+    for condition in live.conditions().into_iter().filter(|condition| !summaries.contains(&condition.type_.as_str())) {
+        if condition.status != ConditionStatus::True {
+            let _ = writeln!(
+                text,
+                "{:indent$}{BAD}{}{BAD:#} {}: {}",
+                "", condition.type_, condition.reason, condition.message
+            );
+        }
+    }
+    text
+}
+
+/// The first fault at the bottom of the chain: what must be mended before anything else can be.
+fn root_cause(status: &LiveStatus, live: &LiveObject) -> Option<String> {
+    if is_true(live.condition(condition::READY).as_ref()) {
+        return None;
+    }
+    let deeper = live.references.iter().find_map(|reference| match status.get(reference) {
+        Some(next) => root_cause(status, next),
+        None => Some(format!("{reference} does not exist")),
+    });
+    deeper.or_else(|| {
+        let failed = live.conditions().into_iter().find(|condition| {
+            condition.status == ConditionStatus::False
+                && !matches!(condition.type_.as_str(), condition::READY | condition::STALLED)
+        })?;
+        Some(format!("{}: {} {}: {}", live.object, failed.type_, failed.reason, failed.message))
+    })
+}
