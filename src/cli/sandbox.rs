@@ -1,0 +1,61 @@
+//! `hearthgate sandbox`: the simulated EHR alone, in the foreground.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::sandbox::{BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Sandbox, Settings, TOKEN_PATH};
+
+/// Run the simulated EHR: a strict SMART Backend Services token endpoint, FHIR R4 with a scheduling data set, a private
+/// API, and a log of what arrived.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:\n  \
+    hearthgate sandbox\n  \
+    curl -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/clients \\\n    \
+      -d '{\"clientId\":\"schedule-sync\",\"jwksUrl\":\"http://127.0.0.1:8080/default/keys/schedule-sync/jwks.json\"}'\n  \
+    curl http://127.0.0.1:8090/sandbox/log")]
+pub struct SandboxArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+    /// URL under which the simulated EHR is reached, where that is not http://<listen>.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// How long an access token lives, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub token_lifetime_seconds: u32,
+}
+
+/// Why the command ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The sandbox could not start.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Nothing could be written to the terminal.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Serves until `shutdown`, having said where.
+pub async fn run(args: SandboxArgs, shutdown: CancellationToken) -> Result<(), SandboxError> {
+    let sandbox = Sandbox::bind(Settings {
+        listen: args.listen,
+        public_url: args.public_url,
+        token_lifetime_seconds: args.token_lifetime_seconds,
+        ..Settings::default()
+    })
+    .await?;
+    let base = sandbox.base_url();
+    let mut output = io::stdout().lock();
+    writeln!(output, "The simulated EHR is at {base}/ (Ctrl-C stops it, and it forgets everything)")?;
+    writeln!(output, "  token URL   {base}{TOKEN_PATH}")?;
+    writeln!(output, "  FHIR base   {base}{FHIR_PATH}")?;
+    writeln!(output, "  try         curl {base}{OPEN_FHIR_PATH}/Patient/{FIRST_PATIENT}")?;
+    writeln!(output, "  log         curl {base}/sandbox/log")?;
+    output.flush()?;
+    drop(output);
+    sandbox.serve(shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Refusals of FHIR requests, told as OperationOutcome.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::FHIR_JSON;
+
+/// Why a FHIR interaction is refused: the status, the issue's code (FHIR R4 `issue-type`), and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{diagnostics}")]
+pub(in crate::sandbox) struct Refusal {
+    pub(super) status: StatusCode,
+    code: &'static str,
+    diagnostics: String,
+}
+
+impl Refusal {
+    pub(in crate::sandbox) fn new(status: StatusCode, code: &'static str, diagnostics: impl Into<String>) -> Refusal {
+        Refusal { status, code, diagnostics: diagnostics.into() }
+    }
+
+    /// 400 `invalid`.
+    pub(super) fn invalid(diagnostics: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid", diagnostics)
+    }
+
+    /// 400 `not-supported`.
+    pub(super) fn not_supported(diagnostics: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, "not-supported", diagnostics)
+    }
+
+    /// 404 `not-found`.
+    pub(super) fn not_found(diagnostics: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
+    }
+
+    /// The OperationOutcome.
+    pub(super) fn outcome(&self) -> Value {
+        outcome("error", self.code, &self.diagnostics)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, [(CONTENT_TYPE, FHIR_JSON)], self.outcome().to_string()).into_response()
+    }
+}
+
+/// An OperationOutcome with one issue.
+pub(super) fn outcome(severity: &str, code: &str, diagnostics: &str) -> Value {
+    json!({
+        "resourceType": "OperationOutcome",
+        "issue": [{ "severity": severity, "code": code, "diagnostics": diagnostics }],
+    })
+}

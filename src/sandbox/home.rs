@@ -1,0 +1,59 @@
+//! The page at `/`: what runs where, for a person with a browser or with curl.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde_json::json;
+
+use super::{FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, PRIVATE_PATH, Shared};
+
+/// HTML for browsers, JSON for everyone else.
+pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let base = &shared.base_url;
+    let places = [
+        ("FHIR R4 base (Bearer token or Basic)", format!("{base}{FHIR_PATH}")),
+        ("FHIR R4 base without authorization", format!("{base}{OPEN_FHIR_PATH}")),
+        ("a Patient to begin with", format!("{base}{OPEN_FHIR_PATH}/Patient/{FIRST_PATIENT}")),
+        ("CapabilityStatement", format!("{base}{FHIR_PATH}/metadata")),
+        ("SMART configuration", format!("{base}{FHIR_PATH}/.well-known/smart-configuration")),
+        ("token URL (POST)", shared.token_url()),
+        (
+            "private API (Basic and Epic-Client-ID)",
+            format!("{base}{PRIVATE_PATH}/Scheduling/Provider/{{id}}/Availability"),
+        ),
+        ("what arrived (GET, DELETE)", format!("{base}/sandbox/log")),
+        ("clients (GET, POST, DELETE …/{id})", format!("{base}/sandbox/clients")),
+        ("faults (POST, DELETE)", format!("{base}/sandbox/faults")),
+        ("access tokens (DELETE)", format!("{base}/sandbox/tokens")),
+    ];
+    let wants_html = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.split(',').any(|range| range.trim_start().starts_with("text/html")));
+    if !wants_html {
+        let places: serde_json::Map<String, serde_json::Value> =
+            places.into_iter().map(|(what, url)| (what.to_owned(), json!(url))).collect();
+        return Json(json!({ "name": "Hearthgate's simulated EHR", "places": places })).into_response();
+    }
+    let rows: Vec<String> = places
+        .iter()
+        .map(|(what, url)| format!("<tr><td>{what}</td><td><code>{}</code></td></tr>\n", escaped(url)))
+        .collect();
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Simulated EHR</title>\n\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:60rem}}td{{padding:.2rem 1rem .2rem 0;\
+         vertical-align:top}}</style>\n<h1>Simulated EHR</h1>\n<p>As strict as the real ones, with a small scheduling \
+         data set in memory. Refused token requests say <code>invalid_client</code> and no more; the real reason is \
+         in the log.</p>\n<table>\n{}</table>\n</html>\n",
+        rows.concat()
+    ))
+    .into_response()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
