@@ -1,1 +1,3 @@
-//! Where resources come from: a directory or a cluster.
+//! Where resources come from.
+
+pub mod document;
