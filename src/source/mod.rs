@@ -1,3 +1,4 @@
 //! Where resources come from.
 
 pub mod document;
+pub mod schema;

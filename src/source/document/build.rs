@@ -42,8 +42,17 @@ struct Open {
 }
 
 enum Content {
-    Sequence { values: Vec<Value>, spans: Vec<Spans> },
-    Mapping { values: Map<String, Value>, entries: Vec<Entry>, lines: HashMap<String, u32>, merged: Vec<Node>, next: Next },
+    Sequence {
+        values: Vec<Value>,
+        spans: Vec<Spans>,
+    },
+    Mapping {
+        values: Map<String, Value>,
+        entries: Vec<Entry>,
+        lines: HashMap<String, u32>,
+        merged: Vec<Node>,
+        next: Next,
+    },
 }
 
 /// What a mapping waits for.
