@@ -43,7 +43,7 @@ use super::common::{Condition, HttpUrl, LocalReference, SecretKeyReference};
         .message("appRef is immutable: tokens and keys belong to this app; create another Activation").field_path(".appRef"),
     validation = Rule::new("self.gatewayRef == oldSelf.gatewayRef")
         .message("gatewayRef is immutable: tokens are bound to this gateway; create another Activation").field_path(".gatewayRef"),
-    validation = Rule::new("!has(self.notBefore) || !has(self.expiresAt) || timestamp(self.notBefore) < timestamp(self.expiresAt)")
+    validation = Rule::new("!has(self.notBefore) || !has(self.expiresAt) || self.notBefore < self.expiresAt")
         .message("notBefore must be earlier than expiresAt").field_path(".expiresAt"),
 )]
 pub struct ActivationSpec {
@@ -57,11 +57,11 @@ pub struct ActivationSpec {
     pub scopes: Option<Vec<String>>,
     /// The activation has no effect before this moment (RFC 3339).
     #[schemars(schema_with = "date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
     /// The activation has no effect from this moment on (RFC 3339); live tokens end with it.
     #[schemars(schema_with = "date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     /// How Hearthgate proves to the EHR who it is, for this app.
     pub ehr_authentication: EhrAuthentication,

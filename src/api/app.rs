@@ -83,7 +83,7 @@ pub struct AppSpec {
     pub scopes: Vec<String>,
     /// The app's public keys as a JWK Set (RFC 7517), for `private_key_jwt`. Never a private key.
     #[schemars(schema_with = "jwks_schema")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<serde_json::Value>,
     /// Where the app publishes its JWK Set, for `private_key_jwt`: the best way, since the app can rotate its keys
     /// without a change here.

@@ -1,3 +1,5 @@
 //! Where resources come from: a directory or a cluster.
 
+pub mod document;
 pub mod publish;
+pub mod schema;
