@@ -1,1 +1,46 @@
-//! Everything that Hearthgate calls: EHR token endpoints, probes, key sets.
+//! Everything that Hearthgate calls: EHRs, their token endpoints, and the links that apps name.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`dial`], [`tls`] | the one way out: resolves a name, judges every address, dials exactly what was judged |
+//! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
+//! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
+//! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
+//! | [`outcome`] | what each EHR last said to each activation's token request |
+//! | [`probe`] | is the EHR there, is an app's link reachable, is the app healthy |
+//!
+//! Proxy environment variables are never used: an address that was judged is the address that is called.
+
+pub mod client;
+pub mod clock;
+pub mod dial;
+pub mod discovery;
+pub mod outcome;
+pub mod probe;
+pub mod tls;
+pub mod token;
+
+pub use client::{CallError, EhrClient};
+pub use clock::{Clock, SystemClock};
+pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
+pub use token::{EhrAuthorization, EhrTokenError, EhrTokens};
+
+use http::{HeaderName, HeaderValue};
+
+use crate::api::data_adapter::DataSourceType;
+use crate::snapshot::DataAdapter;
+
+/// The header by which Epic knows the client on calls that carry no token of it, and on `/metadata`, which tells other
+/// URLs without it (fhir.epic.com, "OAuth 2.0 specification").
+pub const EPIC_CLIENT_ID: HeaderName = HeaderName::from_static("epic-client-id");
+
+/// The `Epic-Client-ID` that goes along with a call to this EHR, where its kind asks for it.
+pub fn epic_client_id(adapter: &DataAdapter, client_id: Option<&str>) -> Option<HeaderValue> {
+    match adapter.data_source_type {
+        DataSourceType::EpicR4External => HeaderValue::from_str(client_id?).ok(),
+        DataSourceType::OracleHealthR4
+        | DataSourceType::AthenaR4
+        | DataSourceType::MeditechR4
+        | DataSourceType::FhirR4 => None,
+    }
+}

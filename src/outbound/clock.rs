@@ -1,0 +1,71 @@
+//! Time as an argument, so that a test can let an hour pass.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// Two clocks: what time it is, and how much time has passed.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// What time it is: for assertions and for people. It may jump when somebody sets it.
+    fn now(&self) -> Timestamp;
+
+    /// How long this clock has run: for lifetimes. It never goes back.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The system's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A clock that stands still until it is told.
+    #[derive(Debug)]
+    pub(crate) struct ManualClock {
+        start: Timestamp,
+        passed: Mutex<Duration>,
+    }
+
+    impl ManualClock {
+        pub(crate) fn starting_at(start: Timestamp) -> Self {
+            Self { start, passed: Mutex::default() }
+        }
+
+        pub(crate) fn advance(&self, by: Duration) {
+            *self.passed.lock().unwrap() += by;
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            self.start + *self.passed.lock().unwrap()
+        }
+
+        fn elapsed(&self) -> Duration {
+            *self.passed.lock().unwrap()
+        }
+    }
+}

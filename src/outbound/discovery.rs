@@ -1,0 +1,133 @@
+//! An EHR's SMART configuration: where its token and authorization endpoints are, when nobody wrote it down.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
+use http::{HeaderValue, Request};
+use http_body_util::Empty;
+use serde_json::Value;
+
+use super::client::read_short;
+use super::{Clock, EPIC_CLIENT_ID, EhrClient, EhrTokenError, epic_client_id};
+use crate::snapshot::DataAdapter;
+use crate::values::url::{AddressPolicy, EndpointUrl};
+
+/// How long a configuration is believed.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// Longest configuration that is read, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// What an EHR's SMART configuration tells (SMART App Launch 2.2, "Conformance").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmartConfiguration {
+    /// Where tokens are asked for.
+    pub token_endpoint: EndpointUrl,
+    /// Where users log in.
+    pub authorization_endpoint: Option<EndpointUrl>,
+    /// The EHR's issuer, for id_tokens.
+    pub issuer: Option<String>,
+    /// The EHR's key set, for id_tokens.
+    pub jwks_uri: Option<EndpointUrl>,
+}
+
+/// The FHIR base, and the client ID that went along.
+type Asked = (String, Option<String>);
+
+/// Reads SMART configurations and remembers them for an hour. A clone shares what is remembered.
+#[derive(Clone)]
+pub struct Discovery {
+    client: EhrClient,
+    clock: Arc<dyn Clock>,
+    known: Arc<Mutex<HashMap<Asked, (Duration, Arc<SmartConfiguration>)>>>,
+}
+
+impl Discovery {
+    /// Nothing is known yet.
+    pub fn new(client: EhrClient, clock: Arc<dyn Clock>) -> Self {
+        Self { client, clock, known: Arc::default() }
+    }
+
+    /// The configuration of this EHR. Epic tells a client its own URLs where it has some, so the client ID goes along.
+    pub async fn of(
+        &self,
+        adapter: &DataAdapter,
+        client_id: Option<&str>,
+    ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
+        let header = epic_client_id(adapter, client_id);
+        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
+        let now = self.clock.elapsed();
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((since, configuration)) = known.get(&asked)
+                && now.saturating_sub(*since) < FRESH
+            {
+                return Ok(Arc::clone(configuration));
+            }
+        }
+        let configuration = Arc::new(self.read(adapter, header).await?);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (since, _)| now.saturating_sub(*since) < FRESH);
+        known.insert(asked, (now, Arc::clone(&configuration)));
+        Ok(configuration)
+    }
+
+    async fn read(
+        &self,
+        adapter: &DataAdapter,
+        epic_client_id: Option<HeaderValue>,
+    ) -> Result<SmartConfiguration, EhrTokenError> {
+        let url = format!("{}/.well-known/smart-configuration", adapter.fhir_base.without_slash());
+        let unusable = |reason: String| EhrTokenError::UnusableAnswer {
+            reason: format!("its SMART configuration gives no token URL: {reason}; write tokenUrl"),
+        };
+        let mut request = Request::get(url)
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| unusable("the FHIR base cannot be called as written".to_owned()))?;
+        let headers = request.headers_mut();
+        for (name, value) in &adapter.request_headers {
+            headers.append(name.clone(), value.clone());
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(value) = epic_client_id {
+            headers.insert(EPIC_CLIENT_ID, value);
+        }
+        let response = self.client.send(adapter, request).await?;
+        let status = response.status();
+        if status.is_server_error() {
+            return Err(EhrTokenError::Unavailable { status: status.as_u16() });
+        }
+        if !status.is_success() {
+            return Err(unusable(format!("it answered {}", status.as_u16())));
+        }
+        let body = read_short(response.into_body(), LONGEST, adapter.timeouts.idle).await?;
+        let json: Value = serde_json::from_slice(&body).map_err(|_| unusable("it is no JSON".to_owned()))?;
+        parse(&json, self.client.addresses()).map_err(unusable)
+    }
+}
+
+fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, String> {
+    let url = |member: &str| -> Result<Option<EndpointUrl>, String> {
+        let Some(text) = json.get(member).and_then(Value::as_str) else { return Ok(None) };
+        let url = EndpointUrl::parse(text).map_err(|error| format!("{member} {error}"))?;
+        addresses.judge_literal(&url).map_err(|refusal| format!("{member} is not called: {refusal}"))?;
+        Ok(Some(url))
+    };
+    Ok(SmartConfiguration {
+        token_endpoint: url("token_endpoint")?.ok_or("it has no token_endpoint")?,
+        authorization_endpoint: url("authorization_endpoint").unwrap_or_default(),
+        issuer: json.get("issuer").and_then(Value::as_str).map(str::to_owned),
+        jwks_uri: url("jwks_uri").unwrap_or_default(),
+    })
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Discovery")
+    }
+}
