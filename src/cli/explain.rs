@@ -11,7 +11,9 @@ use crate::values::code::Code;
 ///
 /// Codes stand in conditions, refusals, logs and the output of `check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hearthgate explain HG4001\n  hearthgate explain AwaitingRegistration\n  hearthgate explain --all")]
+#[command(
+    after_help = "Examples:\n  hearthgate explain HG4001\n  hearthgate explain AwaitingRegistration\n  hearthgate explain --all"
+)]
 pub(super) struct Explain {
     /// The code (`HG4001`) or the reason (`AwaitingRegistration`).
     #[arg(required_unless_present = "all")]

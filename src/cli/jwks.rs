@@ -11,7 +11,9 @@ use crate::snapshot::Kind;
 
 /// Print the JWK Set of an activation's key pair as the EHR fetches it, or its URL.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hearthgate jwks schedule-sync-at-epic --url\n  hearthgate jwks schedule-sync-at-epic")]
+#[command(
+    after_help = "Examples:\n  hearthgate jwks schedule-sync-at-epic --url\n  hearthgate jwks schedule-sync-at-epic"
+)]
 pub(super) struct Jwks {
     /// The activation.
     activation: String,

@@ -28,7 +28,8 @@ impl LogOptions {
     pub(super) fn start(&self) -> Result<(), tracing_subscriber::filter::ParseError> {
         let filter = EnvFilter::builder().parse(&self.log)?;
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-        let format = self.log_format.unwrap_or(if stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json });
+        let format =
+            self.log_format.unwrap_or(if stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json });
         match format {
             LogFormat::Pretty => builder.with_target(false).init(),
             LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),

@@ -12,7 +12,6 @@ mod pem;
 mod platform;
 mod probe;
 mod status;
-mod token;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -37,7 +36,6 @@ enum Command {
     Status(status::Status),
     Pem(pem::Pem),
     Jwks(jwks::Jwks),
-    Token(token::Token),
     Probe(probe::Probe),
 }
 
@@ -55,7 +53,6 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(),
         Command::Pem(command) => command.run(),
         Command::Jwks(command) => command.run(),
-        Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {

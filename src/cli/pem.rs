@@ -30,7 +30,9 @@ pub(super) struct Pem {
 #[derive(Debug, thiserror::Error)]
 enum PemError {
     /// None yet, or a brought key without one.
-    #[error("activation {0} has no certificate: its method has no key, the key is not made yet, or a key of your own came without one")]
+    #[error(
+        "activation {0} has no certificate: its method has no key, the key is not made yet, or a key of your own came without one"
+    )]
     None(String),
     /// The file cannot be written.
     #[error("cannot write {path}: {error}")]

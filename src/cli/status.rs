@@ -16,7 +16,9 @@ use crate::snapshot::{Kind, ObjectReference};
 ///
 /// Exits with 1 when something that was asked for is not ready.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hearthgate status\n  hearthgate status schedule-sync-at-epic\n  hearthgate status epic -o json")]
+#[command(
+    after_help = "Examples:\n  hearthgate status\n  hearthgate status schedule-sync-at-epic\n  hearthgate status epic -o json"
+)]
 pub(super) struct Status {
     /// An activation, app, gateway or adapter [default: everything]
     name: Option<String>,
