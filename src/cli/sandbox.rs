@@ -12,8 +12,7 @@ use crate::sandbox::{BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Sandbo
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  \
     hearthgate sandbox\n  \
-    curl -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/clients \\\n    \
-      -d '{\"clientId\":\"schedule-sync\",\"jwksUrl\":\"http://127.0.0.1:8080/default/keys/schedule-sync/jwks.json\"}'\n  \
+    curl --json '{\"clientId\":\"demo\",\"clientSecret\":\"…\"}' http://127.0.0.1:8090/sandbox/clients\n  \
     curl http://127.0.0.1:8090/sandbox/log")]
 pub struct SandboxArgs {
     /// Address to listen on.
