@@ -58,7 +58,8 @@ async fn the_recipe_works_from_secret_to_patient() {
 async fn a_wrong_secret_and_an_unknown_client_get_the_same_bytes() {
     let server = Standalone::start("quickstart").await;
     let client_id = server.client_id("schedule-sync").await;
-    let wrong = server.token_answer("epic", &client_id, "wrong-secret-of-some-length", "grant_type=client_credentials").await;
+    let wrong =
+        server.token_answer("epic", &client_id, "wrong-secret-of-some-length", "grant_type=client_credentials").await;
     let unknown = server.token_answer("epic", "nobody", SECRET, "grant_type=client_credentials").await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
@@ -80,7 +81,8 @@ async fn basic_parts_are_taken_raw_and_form_encoded_and_post_works_too() {
     let endpoint = server.public("/default/epic/oauth2/token");
     let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let with_basic = |credential: String| {
-        let request = server.client.post(&endpoint).header("Authorization", format!("Basic {}", STANDARD.encode(credential)));
+        let request =
+            server.client.post(&endpoint).header("Authorization", format!("Basic {}", STANDARD.encode(credential)));
         request.header("Content-Type", "application/x-www-form-urlencoded").body("grant_type=client_credentials")
     };
     server
@@ -94,7 +96,8 @@ async fn basic_parts_are_taken_raw_and_form_encoded_and_post_works_too() {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("grant_type", "client_credentials"), ("client_id", &client_id), ("client_secret", secret)])
         .finish();
-    let post = server.client.post(&endpoint).header("Content-Type", "application/x-www-form-urlencoded").body(form.clone());
+    let post =
+        server.client.post(&endpoint).header("Content-Type", "application/x-www-form-urlencoded").body(form.clone());
     assert_eq!(server.send(post).await.status, StatusCode::OK);
 
     let both = with_basic(format!("{client_id}:{secret}")).body(form);
@@ -128,7 +131,11 @@ async fn what_no_scope_permits_never_reaches_the_ehr() {
     let body = json!({ "resourceType": "Patient" }).to_string();
     let refused = [
         server.client.get(format!("{base}/Observation/1")),
-        server.client.post(format!("{base}/Patient")).header("Content-Type", "application/fhir+json").body(body.clone()),
+        server
+            .client
+            .post(format!("{base}/Patient"))
+            .header("Content-Type", "application/fhir+json")
+            .body(body.clone()),
         server.client.delete(format!("{base}/Patient/{PATIENT}")),
         server.client.get(format!("{base}/Patient/{PATIENT}/$everything")),
         server.client.get(format!("{base}/Patient?_has:Observation:patient:code=1")),
@@ -195,18 +202,30 @@ async fn saved_edits_are_served_within_a_second() {
     let status = || async { server.get(&patient(&server), &token).await.status };
 
     server.edit("activation.yaml", "spec:", "spec:\n  suspend: true");
-    server.within(A_SECOND, "suspended: the live token is refused", || async { status().await == StatusCode::UNAUTHORIZED }).await;
+    server
+        .within(A_SECOND, "suspended: the live token is refused", || async {
+            status().await == StatusCode::UNAUTHORIZED
+        })
+        .await;
     server.edit("activation.yaml", "  suspend: true\n", "");
-    server.within(A_SECOND, "lifted: the unexpired token works again", || async { status().await == StatusCode::OK }).await;
+    server
+        .within(A_SECOND, "lifted: the unexpired token works again", || async { status().await == StatusCode::OK })
+        .await;
 
     server.edit("gateway.yaml", "    - system/*.rs\n", "    - system/Slot.rs\n");
-    server.within(A_SECOND, "a lower ceiling binds live tokens", || async { status().await == StatusCode::FORBIDDEN }).await;
+    server
+        .within(A_SECOND, "a lower ceiling binds live tokens", || async { status().await == StatusCode::FORBIDDEN })
+        .await;
     server.edit("gateway.yaml", "    - system/Slot.rs\n", "    - system/*.rs\n");
     server.within(A_SECOND, "the ceiling is raised again", || async { status().await == StatusCode::OK }).await;
 
-    std::fs::rename(server.directory.path().join("activation.yaml"), server.directory.path().join("activation.off")).unwrap();
-    server.within(A_SECOND, "removed: the live token is refused", || async { status().await == StatusCode::UNAUTHORIZED }).await;
-    std::fs::rename(server.directory.path().join("activation.off"), server.directory.path().join("activation.yaml")).unwrap();
+    std::fs::rename(server.directory.path().join("activation.yaml"), server.directory.path().join("activation.off"))
+        .unwrap();
+    server
+        .within(A_SECOND, "removed: the live token is refused", || async { status().await == StatusCode::UNAUTHORIZED })
+        .await;
+    std::fs::rename(server.directory.path().join("activation.off"), server.directory.path().join("activation.yaml"))
+        .unwrap();
     server
         .within(Duration::from_secs(5), "added again: a new token works", || async {
             let client_id = server.client_id("schedule-sync").await;
@@ -224,13 +243,17 @@ async fn a_broken_edit_changes_nothing_and_is_told_with_its_place() {
     let server = Standalone::start("quickstart").await;
     server.wait_condition("Activation", "schedule-sync-at-epic", "Ready", "True", "Ready").await;
     let token = server.token("epic", "schedule-sync", SECRET).await;
-    for (from, to) in [("clientType: BackendService", "clientType: Backend"), ("clientType: BackendService", "clientType: [")] {
+    for (from, to) in
+        [("clientType: BackendService", "clientType: Backend"), ("clientType: BackendService", "clientType: [")]
+    {
         server.edit("app.yaml", from, to);
         server
             .eventually("the broken edit is reported", || async {
                 let status = server.send(server.client.get(server.admin("/status"))).await.json();
                 let rejections = status["rejections"].as_array().unwrap().clone();
-                rejections.iter().any(|one| one["location"]["file"] == "app.yaml" && one["location"]["line"].as_u64() >= Some(9))
+                rejections
+                    .iter()
+                    .any(|one| one["location"]["file"] == "app.yaml" && one["location"]["line"].as_u64() >= Some(9))
             })
             .await;
         assert_eq!(server.get(&patient(&server), &token).await.status, StatusCode::OK);
@@ -278,7 +301,8 @@ async fn a_killed_server_comes_back_with_its_key_its_client_id_and_live_tokens()
     }
     let keys = std::fs::read_dir(server.state().join("keys/default")).unwrap();
     let names: Vec<_> = keys.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let visible: std::collections::BTreeSet<_> = names.iter().filter(|name| !name.starts_with('.')).map(String::as_str).collect();
+    let visible: std::collections::BTreeSet<_> =
+        names.iter().filter(|name| !name.starts_with('.')).map(String::as_str).collect();
     assert_eq!(visible, ["epic-signing-1", "schedule-sync-at-epic-key-1"].into());
 }
 
@@ -301,15 +325,21 @@ async fn a_key_that_is_lost_is_told_and_never_replaced() {
 async fn rotation_moves_signing_when_the_ehr_accepts_the_new_key() {
     let server = Standalone::start("quickstart").await;
     server.wait_condition("Activation", "schedule-sync-at-epic", "Ready", "True", "Ready").await;
-    server.edit("activation.yaml", "        appName: Schedule Sync", "        appName: Schedule Sync\n        keyPair:\n          revision: 2");
+    server.edit(
+        "activation.yaml",
+        "        appName: Schedule Sync",
+        "        appName: Schedule Sync\n        keyPair:\n          revision: 2",
+    );
     server
         .eventually("the second key signs", || async {
             let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
             let keys = activation["status"]["keys"].as_array().cloned().unwrap_or_default();
-            keys.iter().map(|key| key["state"].as_str().unwrap_or_default()).collect::<Vec<_>>() == ["Retiring", "Signing"]
+            keys.iter().map(|key| key["state"].as_str().unwrap_or_default()).collect::<Vec<_>>()
+                == ["Retiring", "Signing"]
         })
         .await;
-    let jwks = server.send(server.client.get(server.public("/default/keys/schedule-sync-at-epic/jwks.json"))).await.json();
+    let jwks =
+        server.send(server.client.get(server.public("/default/keys/schedule-sync-at-epic/jwks.json"))).await.json();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "both keys stay published");
     let token = server.token("epic", "schedule-sync", SECRET).await;
     assert_eq!(server.get(&patient(&server), &token).await.status, StatusCode::OK);
@@ -332,7 +362,8 @@ async fn private_apis_are_reached_with_basic_and_client_id_within_their_routes()
 
     let client_id = server.client_id("availability").await;
     let narrow = "grant_type=client_credentials&scope=system%2FPractitioner.rs";
-    let narrow = server.token_answer("epic-private", &client_id, "availability-secret-for-tests-only", narrow).await.json();
+    let narrow =
+        server.token_answer("epic-private", &client_id, "availability-secret-for-tests-only", narrow).await.json();
     let url = format!("{base}/Scheduling/Provider/{practitioner}/Availability");
     let answer = server.get(&url, narrow["access_token"].as_str().unwrap()).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text);
@@ -349,7 +380,9 @@ async fn the_other_examples_reach_the_ehr_too() {
         let token = server.token(gateway, app, secret).await;
         let url = server.public(&format!("/default/{gateway}/fhir/Patient/{PATIENT}"));
         server
-            .eventually(&format!("{example} reads a patient"), || async { server.get(&url, &token).await.status == StatusCode::OK })
+            .eventually(&format!("{example} reads a patient"), || async {
+                server.get(&url, &token).await.status == StatusCode::OK
+            })
             .await;
     }
 }
@@ -365,7 +398,10 @@ async fn the_lines_that_serve_prints_work_as_they_stand() {
     let output = std::process::Command::new("sh").args(["-euc", &script]).output().unwrap();
     assert!(output.status.success(), "{script}\n{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(&format!("\"id\":\"{PATIENT}\"")) || text.contains(&format!("\"id\": \"{PATIENT}\"")), "{text}");
+    assert!(
+        text.contains(&format!("\"id\":\"{PATIENT}\"")) || text.contains(&format!("\"id\": \"{PATIENT}\"")),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -20,7 +20,9 @@ use crate::source::loaded;
 /// The secret is read where the app's clientSecrets point, in the directory that the server serves (or in -f), or from
 /// a file. The token goes to standard output, what it is worth to standard error.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  TOKEN=$(hearthgate token schedule-sync)\n  hearthgate token schedule-sync --gateway epic --scope 'system/Patient.rs' -o json\n  pass show schedule-sync | hearthgate token schedule-sync --secret-file -")]
+#[command(
+    after_help = "Examples:\n  TOKEN=$(hearthgate token schedule-sync)\n  hearthgate token schedule-sync --gateway epic --scope 'system/Patient.rs' -o json\n  pass show schedule-sync | hearthgate token schedule-sync --secret-file -"
+)]
 pub(super) struct Token {
     /// The app.
     app: String,

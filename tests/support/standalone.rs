@@ -81,7 +81,9 @@ impl Standalone {
             for entry in fs::read_dir(&source).unwrap() {
                 let path = entry.unwrap().path();
                 if path.extension().is_some_and(|extension| extension == "yaml") {
-                    let text = fs::read_to_string(&path).unwrap().replace("127.0.0.1:8090", &format!("127.0.0.1:{}", ports.sandbox));
+                    let text = fs::read_to_string(&path)
+                        .unwrap()
+                        .replace("127.0.0.1:8090", &format!("127.0.0.1:{}", ports.sandbox));
                     fs::write(directory.path().join(path.file_name().unwrap()), text).unwrap();
                 }
             }

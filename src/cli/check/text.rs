@@ -27,12 +27,12 @@ fn render(renderer: &Renderer, loaded: &Loaded, problem: &Problem) -> String {
     let about = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
     let title = format!("{about}{}", problem.message);
     let id = format!("{} {}", problem.code.number(), problem.code.reason());
-    let group: Group<'_> = level.primary_title(title).id(id).into();
+    let title = level.primary_title(title).id(id);
     let help = Level::HELP.message(problem.code.remedy());
-    let Some(location) = &problem.location else { return renderer.render(&[group.element(help)]) };
-    let group = match loaded.text_of(&location.file) {
-        Some(text) => group.element(snippet(text, location)),
-        None => group.element(Origin::path(location.file.clone()).line(location.line).char_column(location.column)),
+    let Some(location) = &problem.location else { return renderer.render(&[title.element(help)]) };
+    let group: Group<'_> = match loaded.text_of(&location.file) {
+        Some(text) => title.element(snippet(text, location)),
+        None => title.element(Origin::path(location.file.clone()).line(location.line).char_column(location.column)),
     };
     renderer.render(&[group.element(help)])
 }
