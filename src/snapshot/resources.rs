@@ -215,15 +215,6 @@ pub struct ObservedActivation {
     pub accepted_before: bool,
 }
 
-/// What a source that reads no API server is told by the control plane: what was generated, and what was found out.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kept {
-    /// The Secrets with generated keys.
-    pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
-    /// The part of status that is read back.
-    pub observed: Observed,
-}
-
 /// An edit that an API server would have refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
