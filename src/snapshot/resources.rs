@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::key_pair::{ParsedGatewayKeys, ParsedKeyPair};
 use crate::api;
 use crate::values::code::Code;
+use crate::values::key::label;
 use crate::values::secret::SecretBytes;
 
 /// The kinds of objects that are read.
@@ -143,6 +144,17 @@ pub enum SecretUse {
     GatewaySigning,
 }
 
+impl SecretUse {
+    /// The value of the label `hearthgate.dev/use`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::KeyPair => label::USE_KEY_PAIR,
+            Self::GatewaySigning => label::USE_GATEWAY_SIGNING,
+        }
+    }
+}
+
 /// A labelled Secret.
 #[derive(Debug)]
 pub struct Secret {
@@ -170,9 +182,9 @@ impl Secret {
         annotations: BTreeMap<String, String>,
         data: BTreeMap<String, SecretBytes>,
     ) -> Self {
-        let allowed_hosts = annotations
-            .get(api::common::ALLOWED_HOSTS_ANNOTATION)
-            .map(|hosts| hosts.split(',').map(|host| host.trim().to_ascii_lowercase()).collect());
+        let allowed_hosts = annotations.get(api::common::ALLOWED_HOSTS_ANNOTATION).map(|hosts| {
+            hosts.split(',').map(|host| host.trim().to_ascii_lowercase()).filter(|host| !host.is_empty()).collect()
+        });
         Self {
             key,
             usage,
