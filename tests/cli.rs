@@ -1,5 +1,7 @@
 //! The command line as people meet it: what it prints, and with which exit code it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -37,13 +39,20 @@ fn every_example_passes_check() {
 fn check_names_file_line_column_object_and_field() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.yaml");
-    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/app.yaml")).unwrap();
+    let example =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/app.yaml")).unwrap();
     std::fs::write(&file, example.replace("BackendService", "Backend")).unwrap();
 
     let output = hearthgate(&["check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let printed = text(&output.stdout);
-    for part in ["error[HG1001 InvalidSpec]", "App default/schedule-sync", "spec.clientType", "app.yaml:9:15", "clientType: Backend"] {
+    for part in [
+        "error[HG1001 InvalidSpec]",
+        "App default/schedule-sync",
+        "spec.clientType",
+        "app.yaml:9:15",
+        "clientType: Backend",
+    ] {
         assert!(printed.contains(part), "{part:?} is missing in\n{printed}");
     }
 

@@ -252,7 +252,8 @@ impl KeyNames {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.join(file::PRIVATE_PEM).exists() {
                 let files = key_files(&name, &file::OF_A_PAIR);
-                let signing = SigningKey::from_pem(files[file::PRIVATE_PEM].expose(), ParsedKeyPair::ALGORITHMS).unwrap();
+                let signing =
+                    SigningKey::from_pem(files[file::PRIVATE_PEM].expose(), ParsedKeyPair::ALGORITHMS).unwrap();
                 let certificate = Certificate::from_pem(files[file::CERTIFICATE_PEM].expose()).unwrap();
                 names.push((format!("<{name}>"), signing.thumbprint().to_string()));
                 names.push((format!("<fingerprint of {name}>"), certificate.fingerprint().to_string()));
@@ -272,7 +273,9 @@ impl KeyNames {
     /// Writes the names wherever the keys stand.
     pub fn to_names(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) => self.0.iter().fold(text.clone(), |text, (name, value)| text.replace(value, name)).into(),
+            Value::String(text) => {
+                self.0.iter().fold(text.clone(), |text, (name, value)| text.replace(value, name)).into()
+            }
             Value::Array(items) => items.iter().map(|item| self.to_names(item)).collect(),
             Value::Object(members) => {
                 members.iter().map(|(name, member)| (name.clone(), self.to_names(member))).collect()
@@ -283,7 +286,11 @@ impl KeyNames {
 }
 
 /// What a compilation gave, in the form of the `*.out.yaml` files.
-pub fn show(snapshot: &hearthgate::snapshot::Snapshot, reports: &[hearthgate::snapshot::Report], now: Timestamp) -> Value {
+pub fn show(
+    snapshot: &hearthgate::snapshot::Snapshot,
+    reports: &[hearthgate::snapshot::Report],
+    now: Timestamp,
+) -> Value {
     let mut view = snapshot.view();
     for adapter in view["dataAdapters"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
         // The defaults would be most of every file.
