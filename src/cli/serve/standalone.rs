@@ -69,9 +69,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let work = TaskTracker::new();
 
     let simulated = match arguments.sandbox {
-        true => {
-            Some(Sandbox::bind(sandbox::Settings { listen: arguments.sandbox_listen, ..Default::default() }).await?)
-        }
+        true => Some(Sandbox::bind(sandbox::Settings { listen: arguments.sandbox_listen, ..Default::default() }).await?),
         false => None,
     };
     let simulated_handle = simulated.as_ref().map(Sandbox::handle);
