@@ -111,3 +111,6 @@ impl Routes {
         self.key_sets.get(&ObjectKey::new(namespace, pair))
     }
 }
+
+#[cfg(test)]
+mod tests;
