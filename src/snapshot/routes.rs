@@ -116,3 +116,6 @@ impl Routes {
         self.key_sets.get(&ObjectKey::new(namespace, pair))
     }
 }
+
+#[cfg(test)]
+mod tests;
