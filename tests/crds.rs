@@ -2,7 +2,7 @@
 //!
 //! Regenerate `crds/` with `UPDATE=1 cargo test --test crds`.
 
-#![expect(clippy::panic, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod support;
 

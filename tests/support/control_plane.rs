@@ -420,7 +420,7 @@ async fn told(mut command: Command, input: Option<&str>) -> Told {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let input = input.map(str::to_owned);
     let output = tokio::task::spawn_blocking(move || {
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
         if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
             // A program that refuses early does not read to the end.
             let _ = pipe.write_all(input.as_bytes());
