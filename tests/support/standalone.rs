@@ -1,12 +1,5 @@
 //! A standalone server under test: the built binary, a copy of an example, ports of its own, the simulated EHR beside it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test says no by panicking, and its helpers are part of it"
-)]
 
 use std::fs;
 use std::io::Read as _;
