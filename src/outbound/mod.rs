@@ -17,6 +17,8 @@ pub mod dial;
 pub mod discovery;
 pub mod outcome;
 pub mod probe;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
 pub mod token;
 

@@ -100,6 +100,8 @@ pub struct ActivationDetail {
     pub accepted_before: bool,
     /// The keys, oldest first.
     pub keys: Vec<KeyStatus>,
+    /// The thumbprints that the spec pins; `None` where the key is not one that we make.
+    pub pinned: Option<Vec<String>>,
     /// The certificate to register.
     pub certificate_pem: Option<String>,
     /// The JWKS URL to register.

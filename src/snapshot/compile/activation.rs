@@ -137,11 +137,13 @@ fn detail(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Activation, draft:
     let observed = lookup.resources.observed.activations.get(&key.to_string());
     let authentication = draft.and_then(|draft| draft.authentication.as_ref());
     let user = draft.filter(|_| authentication.is_some_and(Checked::is_user));
+    let key_pair = authentication::key_pair(&object.spec.ehr_authentication).map(|(spec, ..)| spec);
     ActivationDetail {
         suspended_by: suspended_by(key, object, draft),
         not_before: moment(object.spec.not_before.as_ref()),
         expires_at: moment(object.spec.expires_at.as_ref()),
-        has_key: authentication::key_pair(&object.spec.ehr_authentication).is_some(),
+        has_key: key_pair.is_some(),
+        pinned: key_pair.filter(|spec| spec.secret_ref.is_none()).map(|spec| spec.thumbprints.clone()),
         asks_for_tokens: authentication.is_some_and(Checked::asks_for_tokens),
         awaits_client_id: authentication.is_some_and(Checked::awaits_client_id),
         accepted_before: observed.is_some_and(|observed| observed.accepted_before),

@@ -1,0 +1,321 @@
+//! Executes what was planned, and says what came of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use super::findings::{Asked, Findings, KeyTrouble, Probed};
+use super::plan::{Action, adapter_subject};
+use super::sink::Sink;
+use crate::keys::secret::{gateway_secret, pair_secret};
+use crate::keys::{Created, KeySecret, KeyStoreError, make};
+use crate::outbound::probe::{self, Capabilities, ProbeFailure};
+use crate::outbound::{Clock, EhrAnswer, EhrClient, EhrOutcome, EhrTokens};
+use crate::snapshot::{Activation, DataAdapter, ObjectKey, Snapshot};
+use crate::values::key::{GatewayIdentity, GatewayKeys, PairIdentity, ParsedKeyPair, Thumbprint};
+
+/// How many questions to the world outside may be under way at once.
+const QUESTIONS_AT_ONCE: usize = 32;
+
+/// Carries out actions. A clone shares everything.
+#[derive(Clone)]
+pub struct Actor {
+    sink: Arc<dyn Sink>,
+    client: EhrClient,
+    tokens: EhrTokens,
+    clock: Arc<dyn Clock>,
+    /// One at a time: making keys is heavy, and requests are being served meanwhile.
+    making: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
+}
+
+/// What came of an action.
+#[derive(Debug)]
+pub enum Done {
+    /// The key is kept and delivered.
+    KeyKept(ObjectKey),
+    /// The key could not be made, read or adopted; without a message: it was looked for and is not there.
+    KeyTrouble(ObjectKey, Timestamp, Option<String>),
+    /// The EHR was asked; what it said stands among the outcomes.
+    Asked,
+    /// What the EHR said to a key that does not sign yet: by the activation's UID.
+    Proved(String, EhrOutcome),
+    /// What a CapabilityStatement told: by the adapter's UID.
+    Adapter(String, Answer<Capabilities>),
+    /// Whether a launch URI answers: by the app's UID.
+    Launch(String, Answer<()>),
+    /// Whether an app is healthy: by its UID.
+    Health(String, Answer<()>),
+    /// What it was about is gone, or changed so that there is nothing to do any more.
+    Obsolete,
+}
+
+/// What a probe found.
+#[derive(Debug)]
+pub struct Answer<T> {
+    subject: String,
+    at: Timestamp,
+    result: Result<T, ProbeFailure>,
+}
+
+impl Done {
+    /// Adds what came of it to what is known.
+    pub fn tell(self, findings: &mut Findings) {
+        fn probed<T>(before: Option<&Probed<T>>, answer: Answer<T>) -> Probed<T> {
+            Probed::after(before, answer.subject, answer.at, answer.result)
+        }
+        match self {
+            Self::KeyKept(secret) => {
+                findings.keys.remove(&secret);
+            }
+            Self::KeyTrouble(secret, at, message) => {
+                let attempts = findings.keys.get(&secret).map_or(0, |trouble| trouble.attempts).saturating_add(1);
+                findings.keys.insert(secret, KeyTrouble { at, attempts, message });
+            }
+            Self::Proved(uid, outcome) => {
+                let Some(key) = outcome.key else { return };
+                let proofs = findings.proofs.entry(uid).or_default();
+                let after = Asked::after(proofs.get(&key), outcome);
+                proofs.insert(key, after);
+            }
+            Self::Adapter(uid, answer) => {
+                let after = probed(findings.adapters.get(&uid), answer);
+                findings.adapters.insert(uid, after);
+            }
+            Self::Launch(uid, answer) => {
+                let after = probed(findings.launches.get(&uid), answer);
+                findings.launches.insert(uid, after);
+            }
+            Self::Health(uid, answer) => {
+                let after = probed(findings.health.get(&uid), answer);
+                findings.health.insert(uid, after);
+            }
+            Self::Asked | Self::Obsolete => {}
+        }
+    }
+}
+
+/// Why a key is not there. For people: holds names, never content.
+#[derive(Debug, thiserror::Error)]
+enum KeyFailure {
+    #[error("{0}")]
+    Store(#[from] KeyStoreError),
+    #[error("{0}")]
+    Make(#[from] make::MakeError),
+    #[error("{0}")]
+    Foreign(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Actor {
+    /// Acts through this sink, and asks through these.
+    pub fn new(sink: Arc<dyn Sink>, client: EhrClient, tokens: EhrTokens, clock: Arc<dyn Clock>) -> Self {
+        let (making, asking) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(QUESTIONS_AT_ONCE)));
+        Self { sink, client, tokens, clock, making, asking }
+    }
+
+    /// Carries out one action against the snapshot that it was planned for.
+    pub async fn perform(&self, action: Action, snapshot: Arc<Snapshot>) -> Done {
+        match action {
+            Action::CreatePairKey { namespace, identity, common_name } => {
+                let secret = ObjectKey::new(namespace.clone(), identity.secret_name());
+                let result = self.create_pair_key(&namespace, identity, common_name).await;
+                self.key_done(secret, result)
+            }
+            Action::CreateGatewayKey { namespace, identity } => {
+                let secret = ObjectKey::new(namespace.clone(), identity.secret_name());
+                let result = self.create_gateway_key(&namespace, &identity).await;
+                self.key_done(secret, result)
+            }
+            Action::LookForKey(secret) => self.look_for_key(secret).await,
+            Action::AskEhr(key) => {
+                let Some(activation) = snapshot.activations.get(&key) else { return Done::Obsolete };
+                let _permit = self.asking.acquire().await;
+                // The outcome is among the outcomes; the token waits for its first request.
+                let _ = self.tokens.ask(activation).await;
+                Done::Asked
+            }
+            Action::ProveKey(key, thumbprint) => match snapshot.activations.get(&key) {
+                Some(activation) => self.prove(activation, thumbprint).await,
+                None => Done::Obsolete,
+            },
+            Action::ProbeAdapter(key) => match snapshot.data_adapters.get(&key) {
+                Some(adapter) => self.probe_adapter(adapter, &snapshot).await,
+                None => Done::Obsolete,
+            },
+            Action::ProbeLaunch(key) => {
+                let app = snapshot.apps.get(&key);
+                let Some((app, uri)) = app.and_then(|app| Some((app, app.launch_uri.as_ref()?))) else {
+                    return Done::Obsolete;
+                };
+                let _permit = self.asking.acquire().await;
+                let result = probe::launch_uri(&self.client, uri).await;
+                Done::Launch(app.uid.clone(), self.answer(uri.as_str(), result))
+            }
+            Action::ProbeHealth(key) => {
+                let app = snapshot.apps.get(&key);
+                let Some((app, uri)) = app.and_then(|app| Some((app, app.health_uri.as_ref()?))) else {
+                    return Done::Obsolete;
+                };
+                let _permit = self.asking.acquire().await;
+                let result = probe::health_uri(&self.client, uri).await;
+                Done::Health(app.uid.clone(), self.answer(uri.as_str(), result))
+            }
+        }
+    }
+
+    fn answer<T>(&self, subject: &str, result: Result<T, ProbeFailure>) -> Answer<T> {
+        Answer { subject: subject.to_owned(), at: self.clock.now(), result }
+    }
+
+    fn key_done(&self, secret: ObjectKey, result: Result<KeySecret, KeyFailure>) -> Done {
+        match result {
+            Ok(key) => {
+                self.sink.deliver(&key);
+                Done::KeyKept(secret)
+            }
+            Err(error) => {
+                tracing::error!(%secret, %error, "a key could not be made");
+                Done::KeyTrouble(secret, self.clock.now(), Some(error.to_string()))
+            }
+        }
+    }
+
+    /// What is there is adopted if it is ours, and told if not; only where nothing is, a key is made.
+    async fn create_pair_key(
+        &self,
+        namespace: &str,
+        identity: PairIdentity,
+        common_name: String,
+    ) -> Result<KeySecret, KeyFailure> {
+        let _permit = self.making.acquire().await.map_err(|_| KeyFailure::Interrupted)?;
+        let store = self.sink.key_store();
+        if let Some(existing) = store.get(namespace, &identity.secret_name()).await? {
+            return self.adopt_pair(&identity, existing);
+        }
+        let (kind, now) = (identity.kind, self.clock.now());
+        let made = tokio::task::spawn_blocking(move || make::make_pair(kind, &common_name, now)).await;
+        let material = made.map_err(|_| KeyFailure::Interrupted)??;
+        let secret = pair_secret(namespace, &identity, material);
+        match store.create(&secret).await? {
+            Created::New => {
+                let thumbprint = thumbprint_of(&secret);
+                tracing::info!(
+                    namespace, secret = secret.name, app = identity.app, kind = %identity.kind, thumbprint,
+                    "made a key pair"
+                );
+                Ok(secret)
+            }
+            Created::AlreadyExists(existing) => self.adopt_pair(&identity, *existing),
+        }
+    }
+
+    /// A Secret of the key's name. A foreign one is delivered all the same: the compiler tells whose it is.
+    fn adopt_pair(&self, identity: &PairIdentity, existing: KeySecret) -> Result<KeySecret, KeyFailure> {
+        let foreign = |reason: String| KeyFailure::Foreign(format!("Secret {} {reason}", existing.name));
+        let verdict = match ParsedKeyPair::from_data(&existing.data) {
+            Ok(parsed) => {
+                identity.may_adopt(&existing.annotations, &parsed).map_err(|reason| foreign(reason.to_string()))
+            }
+            Err(error) => Err(foreign(format!("holds no usable key pair: {error}"))),
+        };
+        if let Err(error) = verdict {
+            self.sink.deliver(&existing);
+            return Err(error);
+        }
+        tracing::info!(
+            namespace = existing.namespace,
+            secret = existing.name,
+            thumbprint = thumbprint_of(&existing),
+            "adopted a key pair that was there"
+        );
+        Ok(existing)
+    }
+
+    async fn create_gateway_key(&self, namespace: &str, identity: &GatewayIdentity) -> Result<KeySecret, KeyFailure> {
+        let _permit = self.making.acquire().await.map_err(|_| KeyFailure::Interrupted)?;
+        let store = self.sink.key_store();
+        if let Some(existing) = store.get(namespace, &identity.secret_name()).await? {
+            return adopt_gateway(identity, existing);
+        }
+        let made = tokio::task::spawn_blocking(make::make_gateway_keys).await;
+        let secret = gateway_secret(namespace, identity, made.map_err(|_| KeyFailure::Interrupted)??);
+        match store.create(&secret).await? {
+            Created::New => {
+                tracing::info!(
+                    namespace,
+                    secret = secret.name,
+                    gateway = identity.gateway,
+                    "made a gateway's signing keys"
+                );
+                Ok(secret)
+            }
+            Created::AlreadyExists(existing) => adopt_gateway(identity, *existing),
+        }
+    }
+
+    async fn look_for_key(&self, secret: ObjectKey) -> Done {
+        match self.sink.key_store().get(&secret.namespace, &secret.name).await {
+            Ok(Some(found)) => {
+                self.sink.deliver(&found);
+                // Found is not yet in order: the compiler looks at it next. Should it still be missed then, it is
+                // looked for again after a while.
+                Done::KeyTrouble(secret, self.clock.now(), None)
+            }
+            Ok(None) => Done::KeyTrouble(secret, self.clock.now(), None),
+            Err(error) => Done::KeyTrouble(secret, self.clock.now(), Some(error.to_string())),
+        }
+    }
+
+    async fn prove(&self, activation: &Activation, thumbprint: Thumbprint) -> Done {
+        let pair = activation.ehr_authentication.key_pair().map(|(pair, _)| pair);
+        let key = pair.and_then(|pair| pair.revisions.iter().find(|own| own.thumbprint == thumbprint));
+        let Some(key) = key else { return Done::Obsolete };
+        let _permit = self.asking.acquire().await;
+        let answer = match self.tokens.prove(activation, key).await {
+            Ok(()) => EhrAnswer::Accepted,
+            Err(error) => match EhrAnswer::of(&error) {
+                Some(answer) => answer,
+                None => EhrAnswer::Away { message: error.to_string() },
+            },
+        };
+        tracing::info!(
+            activation = %activation.key, key = %thumbprint, accepted = answer == EhrAnswer::Accepted,
+            "asked the EHR for a token with a key that does not sign yet"
+        );
+        let outcome = EhrOutcome {
+            credential_digest: activation.credential_digest,
+            key: Some(thumbprint),
+            at: self.clock.now(),
+            answer,
+            clock_skew_seconds: None,
+        };
+        Done::Proved(activation.uid.clone(), outcome)
+    }
+
+    /// On its own account an adapter has no client ID; its first live activation's, by name, goes along.
+    async fn probe_adapter(&self, adapter: &DataAdapter, snapshot: &Snapshot) -> Done {
+        let now = self.clock.now();
+        let client_id = snapshot
+            .activations
+            .values()
+            .filter(|activation| activation.gateway.data_adapter.uid == adapter.uid && activation.live_at(now).is_ok())
+            .find_map(|activation| activation.ehr_authentication.client_id());
+        let _permit = self.asking.acquire().await;
+        let result = probe::capabilities(&self.client, adapter, client_id).await;
+        Done::Adapter(adapter.uid.clone(), self.answer(&adapter_subject(adapter), result))
+    }
+}
+
+fn adopt_gateway(identity: &GatewayIdentity, existing: KeySecret) -> Result<KeySecret, KeyFailure> {
+    let foreign = |reason: String| KeyFailure::Foreign(format!("Secret {} {reason}", existing.name));
+    identity.may_adopt(&existing.annotations).map_err(|reason| foreign(reason.to_string()))?;
+    GatewayKeys::from_data(&existing.data).map_err(|error| foreign(format!("holds no usable keys: {error}")))?;
+    Ok(existing)
+}
+
+fn thumbprint_of(secret: &KeySecret) -> String {
+    ParsedKeyPair::from_data(&secret.data).map(|parsed| parsed.thumbprint().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,161 @@
+//! What the control plane has found out about the world since it started. Only what [`Observed`] holds survives it.
+//!
+//! [`Observed`]: crate::snapshot::resources::Observed
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use crate::outbound::EhrAnswer;
+use crate::outbound::outcome::EhrOutcome;
+use crate::outbound::probe::{Capabilities, ProbeFailure};
+use crate::snapshot::{ObjectKey, Published};
+use crate::values::key::Thumbprint;
+
+/// What was found out. UIDs are those of the objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// By DataAdapter's UID: its CapabilityStatement.
+    pub adapters: HashMap<String, Probed<Capabilities>>,
+    /// By App's UID: its launch URI.
+    pub launches: HashMap<String, Probed<()>>,
+    /// By App's UID: its health URI.
+    pub health: HashMap<String, Probed<()>>,
+    /// By Activation's UID: what its EHR said to the key or secret that requests use.
+    pub asked: HashMap<String, Asked>,
+    /// By Activation's UID: what its EHR said to keys that don't sign yet.
+    pub proofs: HashMap<String, BTreeMap<Thumbprint, Asked>>,
+    /// By Secret: keys that could not be made or found.
+    pub keys: BTreeMap<ObjectKey, KeyTrouble>,
+    /// Activations whose EHR a person wants asked now.
+    pub asked_for: BTreeSet<ObjectKey>,
+    /// By Activation's UID: the value of `probe-requested-at` that was seen last.
+    pub requests_seen: HashMap<String, Option<String>>,
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed<T> {
+    /// What was probed, so that an edited URL is probed at once.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+    /// Failures in a row.
+    pub failures: u32,
+    /// What it found.
+    pub last: Result<T, ProbeFailure>,
+}
+
+/// What an EHR said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The credentials that it is about: others make it worthless.
+    pub credential_digest: [u8; 32],
+    /// The key that signed, where one did.
+    pub key: Option<Thumbprint>,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub answer: EhrAnswer,
+    /// Answers in a row that were no token.
+    pub failures: u32,
+    /// Since when it gives none.
+    pub failing_since: Option<Timestamp>,
+}
+
+/// A key that could not be made or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTrouble {
+    /// When it was tried last.
+    pub at: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Why, for a person; `None`: it was looked for and is not there.
+    pub message: Option<String>,
+}
+
+impl<T> Probed<T> {
+    /// What is known after another probe.
+    pub fn after(before: Option<&Self>, subject: String, at: Timestamp, last: Result<T, ProbeFailure>) -> Self {
+        let failures = match &last {
+            Ok(_) => 0,
+            Err(_) => before.filter(|before| before.subject == subject).map_or(0, |before| before.failures) + 1,
+        };
+        Self { subject, at, failures, last }
+    }
+}
+
+impl Asked {
+    /// What is known after another answer.
+    pub fn after(before: Option<&Self>, outcome: EhrOutcome) -> Self {
+        let EhrOutcome { credential_digest, key, at, answer, clock_skew_seconds: _ } = outcome;
+        let before = before.filter(|before| before.credential_digest == credential_digest && before.key == key);
+        let (failures, failing_since) = match answer {
+            EhrAnswer::Accepted => (0, None),
+            EhrAnswer::Refused { .. } | EhrAnswer::Unusable { .. } | EhrAnswer::Away { .. } => (
+                before.map_or(0, |before| before.failures).saturating_add(1),
+                before.and_then(|before| before.failing_since).or(Some(at)),
+            ),
+        };
+        Self { credential_digest, key, at, answer, failures, failing_since }
+    }
+
+    /// Whether the EHR gave a token.
+    pub fn is_accepted(&self) -> bool {
+        self.answer == EhrAnswer::Accepted
+    }
+}
+
+impl Findings {
+    /// Takes over what requests and probes heard from the EHRs.
+    pub fn hear(&mut self, outcomes: HashMap<String, EhrOutcome>) {
+        for (uid, outcome) in outcomes {
+            let before = self.asked.get(&uid);
+            let is_old = before.is_some_and(|before| {
+                before.at >= outcome.at
+                    && before.credential_digest == outcome.credential_digest
+                    && before.answer == outcome.answer
+            });
+            if !is_old {
+                let after = Asked::after(before, outcome);
+                self.asked.insert(uid, after);
+            }
+        }
+    }
+
+    /// Notes which activations ask for a probe by a new annotation. The one that an activation is first seen with asks
+    /// for nothing: it was answered by whoever saw it before.
+    pub fn see_requests(&mut self, published: &Published) {
+        for (key, activation) in &published.snapshot.activations {
+            let now = &activation.probe_requested_at;
+            match self.requests_seen.get(&activation.uid) {
+                Some(seen) if seen == now => continue,
+                Some(_) if now.is_some() => {
+                    self.asked_for.insert(key.clone());
+                }
+                Some(_) | None => {}
+            }
+            self.requests_seen.insert(activation.uid.clone(), now.clone());
+        }
+    }
+
+    /// Forgets objects that are gone.
+    pub fn forget_the_gone(&mut self, published: &Published) {
+        let snapshot = &published.snapshot;
+        let alive: BTreeSet<&str> = published.reports.iter().map(|report| report.uid.as_str()).collect();
+        let lives = |uid: &String| alive.contains(uid.as_str());
+        self.adapters.retain(|uid, _| lives(uid));
+        self.launches.retain(|uid, _| lives(uid));
+        self.health.retain(|uid, _| lives(uid));
+        self.asked.retain(|uid, _| lives(uid));
+        self.proofs.retain(|uid, _| lives(uid));
+        self.requests_seen.retain(|uid, _| lives(uid));
+        self.asked_for.retain(|key| snapshot.activations.contains_key(key));
+    }
+
+    /// Whether the EHR of this activation has accepted this key in a real token request.
+    pub fn is_proven(&self, uid: &str, key: Thumbprint) -> bool {
+        let by_requests = self.asked.get(uid).is_some_and(|asked| asked.key == Some(key) && asked.is_accepted());
+        by_requests || self.proofs.get(uid).and_then(|proofs| proofs.get(&key)).is_some_and(Asked::is_accepted)
+    }
+}

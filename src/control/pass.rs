@@ -1,0 +1,111 @@
+//! One pass: from what was compiled and found out to what is told, recorded and done. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::findings::Findings;
+use super::plan::{Plan, plan};
+use super::rotate::{Step, rotate};
+use super::sink::Recorded;
+use super::status::{ObjectStatus, Serving, View, statuses};
+use crate::api::activation::KeyStatus;
+use crate::snapshot::report::Detail;
+use crate::snapshot::resources::{Observed, ObservedActivation};
+use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
+
+/// What a pass finds.
+#[derive(Debug)]
+pub struct Pass {
+    /// What is told and recorded from now on.
+    pub recorded: Recorded,
+    /// What is to be done.
+    pub plan: Plan,
+    /// What happened to keys.
+    pub steps: Vec<(ObjectKey, Step)>,
+}
+
+/// Makes a pass.
+pub fn pass(
+    published: &Published,
+    findings: &Findings,
+    serving: &Serving,
+    previous: &Recorded,
+    now: Timestamp,
+) -> Pass {
+    let mut keys: BTreeMap<ObjectKey, Vec<KeyStatus>> = BTreeMap::new();
+    let mut accepted_before = BTreeSet::new();
+    let mut steps = Vec::new();
+    let mut looks = Vec::new();
+    for report in &published.reports {
+        looks.extend(report.next_change(now));
+        let Detail::Activation(detail) = &report.detail else { continue };
+        let key = &report.object.key;
+        let rotated = rotate(&detail.keys, |thumbprint| findings.is_proven(&report.uid, thumbprint), now);
+        looks.extend(rotated.next_change);
+        steps.extend(rotated.steps.into_iter().map(|step| (key.clone(), step)));
+        if !rotated.keys.is_empty() {
+            keys.insert(key.clone(), rotated.keys);
+        }
+        let accepted_now = findings.asked.get(&report.uid).is_some_and(|asked| asked.is_accepted());
+        if detail.accepted_before || accepted_now {
+            accepted_before.insert(key.clone());
+        }
+    }
+    let told: HashMap<ObjectReference, ObjectStatus> =
+        previous.objects.iter().map(|status| (status.object.clone(), status.clone())).collect();
+    let view =
+        View { published, findings, keys: &keys, accepted_before: &accepted_before, serving, previous: &told, now };
+    let objects = statuses(&view);
+    let mut plan = plan(published, &keys, findings, now);
+    for moment in looks {
+        plan.look_again(moment);
+    }
+    let observed = observe(published, &previous.observed, &keys, &accepted_before);
+    Pass { recorded: Recorded { objects, observed }, plan, steps }
+}
+
+/// What is recorded for the next start. A record of keys is dropped only when it can do no good any more: never because
+/// an edit is broken, or a file could not be read just now.
+fn observe(
+    published: &Published,
+    previous: &Observed,
+    keys: &BTreeMap<ObjectKey, Vec<KeyStatus>>,
+    accepted_before: &BTreeSet<ObjectKey>,
+) -> Observed {
+    let mut activations = BTreeMap::new();
+    let here: BTreeSet<String> = published
+        .reports
+        .iter()
+        .filter(|report| report.object.kind == Kind::Activation)
+        .map(|report| report.object.key.to_string())
+        .collect();
+    for report in published.reports.iter().filter(|report| report.object.kind == Kind::Activation) {
+        let name = report.object.key.to_string();
+        let before = previous.activations.get(&name);
+        let keys = match keys.get(&report.object.key) {
+            Some(keys) => keys.clone(),
+            None => before.map(|before| before.keys.clone()).unwrap_or_default(),
+        };
+        let accepted_before =
+            accepted_before.contains(&report.object.key) || before.is_some_and(|before| before.accepted_before);
+        if !keys.is_empty() || accepted_before {
+            activations.insert(name, ObservedActivation { keys, accepted_before });
+        }
+    }
+    // What is not there because its file cannot be read just now is not deleted.
+    let all_was_read = published.rejections.is_empty();
+    for (name, before) in previous.activations.iter().filter(|(name, _)| !all_was_read && !here.contains(*name)) {
+        activations.insert(name.clone(), before.clone());
+    }
+    let mut gateways = if all_was_read { BTreeMap::new() } else { previous.gateways.clone() };
+    for (key, gateway) in &published.snapshot.gateways {
+        if let Some(newest) = gateway.signing.revisions.last() {
+            gateways.insert(key.to_string(), newest.revision);
+        }
+    }
+    Observed { activations, gateways }
+}
+
+#[cfg(test)]
+mod tests;

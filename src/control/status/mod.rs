@@ -1,0 +1,215 @@
+//! What is told of each object: the compiler's verdict, with what the world outside has to say. Pure.
+//!
+//! Nothing in a status ticks: it changes when something changed, so a converged installation writes nothing.
+
+mod activation;
+mod conditions;
+mod ladder;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::conditions::Conditions;
+use super::findings::{Findings, Probed};
+use super::plan;
+use crate::api::activation::KeyStatus;
+use crate::api::common::condition;
+use crate::api::{AppStatus, Condition, DataAdapterStatus, GatewayStatus};
+use crate::snapshot::report::{Detail, Verdict};
+use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published, Report};
+use crate::values::code::Code;
+
+/// The status of one object, as an API server, `/status` and the state file hold it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectStatus {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectReference,
+    /// Its UID; empty for an object whose first edit was refused.
+    pub uid: String,
+    /// The generation of the spec that the status is about.
+    pub generation: i64,
+    /// The status subresource of its kind.
+    pub status: Value,
+}
+
+impl ObjectStatus {
+    /// Its conditions.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let conditions = self.status.get("conditions").cloned();
+        conditions.and_then(|conditions| serde_json::from_value(conditions).ok()).unwrap_or_default()
+    }
+
+    /// Text of a top-level member, such as `nextStep`.
+    pub fn text(&self, member: &str) -> Option<&str> {
+        self.status.get(member)?.as_str()
+    }
+}
+
+/// How many proxies serve what was compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// This very process: whatever is compiled is served.
+    Here,
+    /// Replicas: by object how many of the ready ones serve it as it stands. What is missing is served by none.
+    Replicas {
+        /// Ready ones in all.
+        ready: u32,
+        /// By object.
+        serving: BTreeMap<ObjectReference, u32>,
+    },
+}
+
+impl Serving {
+    /// Of an object: replicas that serve it, and ready replicas.
+    pub fn of(&self, object: &ObjectReference) -> (u32, u32) {
+        match self {
+            Self::Here => (1, 1),
+            Self::Replicas { ready, serving } => (serving.get(object).copied().unwrap_or(0), *ready),
+        }
+    }
+}
+
+/// Everything that statuses are made from.
+#[derive(Debug)]
+pub struct View<'pass> {
+    /// What was compiled.
+    pub published: &'pass Published,
+    /// What was found out.
+    pub findings: &'pass Findings,
+    /// The keys of each activation, after rotation.
+    pub keys: &'pass BTreeMap<ObjectKey, Vec<KeyStatus>>,
+    /// Activations whose EHR has ever accepted a token request.
+    pub accepted_before: &'pass BTreeSet<ObjectKey>,
+    /// Who serves.
+    pub serving: &'pass Serving,
+    /// What was told last.
+    pub previous: &'pass HashMap<ObjectReference, ObjectStatus>,
+    /// This moment.
+    pub now: Timestamp,
+}
+
+/// The statuses of all objects of our four kinds, in the order of the reports.
+pub fn statuses(view: &View<'_>) -> Vec<ObjectStatus> {
+    view.published.reports.iter().filter_map(|report| status(view, report)).collect()
+}
+
+fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
+    if matches!(report.object.kind, Kind::Secret | Kind::ConfigMap) {
+        return None;
+    }
+    let previous = view
+        .previous
+        .get(&report.object)
+        .filter(|previous| previous.uid == report.uid)
+        .map(ObjectStatus::conditions)
+        .unwrap_or_default();
+    let mut conditions = Conditions::new(report, view.serving, view.now);
+    let status = match &report.detail {
+        Detail::DataAdapter { .. } => data_adapter(view, report, conditions, &previous),
+        Detail::App { client_id, .. } => {
+            app(view, &report.object.key, &report.uid, &mut conditions);
+            to_value(&AppStatus {
+                observed_generation: report.generation,
+                conditions: conditions.finish(report, &previous),
+                client_id: Some(client_id.clone()),
+            })
+        }
+        Detail::Gateway { url, fhir_base_url, token_url, .. } => {
+            gateway(view, &report.object.key, &mut conditions);
+            to_value(&GatewayStatus {
+                observed_generation: report.generation,
+                conditions: conditions.finish(report, &previous),
+                url: Some(url.clone()),
+                smart_configuration_url: Some(format!("{fhir_base_url}/.well-known/smart-configuration")),
+                fhir_base_url: Some(fhir_base_url.clone()),
+                token_url: Some(token_url.clone()),
+            })
+        }
+        Detail::Activation(detail) => to_value(&activation::status(view, report, detail, conditions, &previous)),
+        // An object whose first edit was refused: it never came to be.
+        Detail::Other => serde_json::json!({
+            "observedGeneration": report.generation,
+            "conditions": conditions.finish(report, &previous),
+        }),
+    };
+    Some(ObjectStatus { object: report.object.clone(), uid: report.uid.clone(), generation: report.generation, status })
+}
+
+/// Statuses are plain data: writing them as JSON cannot fail.
+fn to_value(status: &impl Serialize) -> Value {
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+fn data_adapter(view: &View<'_>, report: &Report, mut conditions: Conditions, previous: &[Condition]) -> Value {
+    let mut fhir_version = None;
+    let mut software = None;
+    if let Some(adapter) = view.published.snapshot.data_adapters.get(&report.object.key) {
+        let probed = view.findings.adapters.get(&report.uid);
+        let subject = plan::adapter_subject(adapter);
+        conditions.add(probe(condition::REACHABLE, probed, &subject, "its CapabilityStatement was read"));
+        match probed.map(|probed| &probed.last) {
+            Some(Ok(capabilities)) => {
+                fhir_version = Some(capabilities.fhir_version.clone());
+                software.clone_from(&capabilities.software);
+            }
+            // What was known of an EHR that is away, or that was not asked yet, stays known.
+            Some(Err(_)) | None => {
+                let known = view.previous.get(&report.object).filter(|previous| previous.uid == report.uid);
+                let text = |member| known.and_then(|known| known.text(member)).map(str::to_owned);
+                fhir_version = text("fhirVersion");
+                software = text("software");
+            }
+        }
+    }
+    to_value(&DataAdapterStatus {
+        observed_generation: report.generation,
+        conditions: conditions.finish(report, previous),
+        fhir_version,
+        software,
+    })
+}
+
+fn app(view: &View<'_>, key: &ObjectKey, uid: &str, conditions: &mut Conditions) {
+    let Some(app) = view.published.snapshot.apps.get(key) else { return };
+    if let Some(uri) = &app.launch_uri {
+        let probed = view.findings.launches.get(uid);
+        conditions.add(probe(condition::LAUNCH_URI_REACHABLE, probed, uri.as_str(), "the launch URI answers"));
+    }
+    if let Some(uri) = &app.health_uri {
+        let probed = view.findings.health.get(uid);
+        conditions.add(probe(condition::HEALTHY, probed, uri.as_str(), "the health URI answers with success"));
+    }
+}
+
+fn probe<T>(condition: &'static str, probed: Option<&Probed<T>>, subject: &str, good: &str) -> Verdict {
+    match probed.filter(|probed| probed.subject == subject).map(|probed| &probed.last) {
+        Some(Ok(_)) => Verdict::holds(condition, good),
+        Some(Err(failure)) => Verdict::fails(condition, failure.code, failure.message.clone()),
+        None => Verdict::unknown(condition, Code::NotReached, "not asked yet"),
+    }
+}
+
+/// A gateway without its own keys issues no tokens.
+fn gateway(view: &View<'_>, key: &ObjectKey, conditions: &mut Conditions) {
+    let Some(gateway) = view.published.snapshot.gateways.get(key) else { return };
+    if gateway.signing.current.is_some() {
+        return;
+    }
+    let trouble = gateway
+        .signing
+        .missing_revision
+        .map(|revision| key.sibling(&format!("{}-signing-{revision}", key.name)))
+        .and_then(|secret| view.findings.keys.get(&secret)?.message.clone());
+    let message = trouble.map_or_else(
+        || "its signing keys are being made".to_owned(),
+        |trouble| format!("its signing keys cannot be made: {trouble}"),
+    );
+    conditions.fail_programmed(Code::Pending, message);
+}
+
+#[cfg(test)]
+mod tests;
