@@ -83,7 +83,7 @@ fn with(base: &str, changes: &[(&str, Value)]) -> Value {
     value
 }
 
-fn jwk(extra: Value) -> Value {
+fn jwk(extra: &Value) -> Value {
     let mut key = json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"});
     key.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
     json!({"keys": [key]})
@@ -94,6 +94,7 @@ fn external(api_endpoint: &str) -> Value {
 }
 
 /// Every CEL rule broken once, and the sentence that it says.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn broken_rules() -> Vec<(Value, &'static str)> {
     let header = |name: &str| with(ADAPTER, &[("/spec/requestHeaders", json!([{"name": name, "value": "v"}]))]);
     let redirect = |uri: &str| with(APP, &[("/spec/redirectUris", json!([uri]))]);
@@ -114,9 +115,9 @@ fn broken_rules() -> Vec<(Value, &'static str)> {
             with(APP, &[("/spec/clientType", json!("Confidential"))]),
             "spec.clientType: a Public or Confidential app needs at least one entry in redirectUris: users are sent back there",
         ),
-        (with(APP, &[("/spec/jwks", jwk(json!({})))]), "spec.jwks: give either jwks or jwksUri, not both"),
+        (with(APP, &[("/spec/jwks", jwk(&json!({})))]), "spec.jwks: give either jwks or jwksUri, not both"),
         (
-            with(APP, &[("/spec/jwksUri", Value::Null), ("/spec/jwks", jwk(json!({"d": "AA"})))]),
+            with(APP, &[("/spec/jwksUri", Value::Null), ("/spec/jwks", jwk(&json!({"d": "AA"})))]),
             "spec.jwks.keys[0]: this is a private or symmetric key: replace it, it has been shown to everyone who can read this object",
         ),
         (

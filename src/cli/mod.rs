@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod check;
 mod crds;
 mod explain;
 mod jwks;
@@ -12,6 +13,7 @@ mod pem;
 mod platform;
 mod probe;
 mod status;
+mod token;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -32,10 +34,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Crds(crds::Crds),
+    Check(check::Check),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
     Jwks(jwks::Jwks),
+    Token(token::Token),
     Probe(probe::Probe),
 }
 
@@ -49,10 +53,12 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
+        Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Pem(command) => command.run(),
         Command::Jwks(command) => command.run(),
+        Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -12,24 +12,23 @@ use crate::sandbox::{BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Sandbo
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  \
     hearthgate sandbox\n  \
-    curl -H 'Content-Type: application/json' http://127.0.0.1:8090/sandbox/clients \\\n    \
-      -d '{\"clientId\":\"schedule-sync\",\"jwksUrl\":\"http://127.0.0.1:8080/default/keys/schedule-sync/jwks.json\"}'\n  \
+    curl --json '{\"clientId\":\"demo\",\"clientSecret\":\"…\"}' http://127.0.0.1:8090/sandbox/clients\n  \
     curl http://127.0.0.1:8090/sandbox/log")]
-pub struct SandboxArgs {
+pub(super) struct SandboxArgs {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
-    pub listen: SocketAddr,
+    pub(super) listen: SocketAddr,
     /// URL under which the simulated EHR is reached, where that is not http://<listen>.
     #[arg(long, value_name = "URL")]
-    pub public_url: Option<String>,
+    pub(super) public_url: Option<String>,
     /// How long an access token lives, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub token_lifetime_seconds: u32,
+    pub(super) token_lifetime_seconds: u32,
 }
 
 /// Why the command ends with an error.
 #[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
+pub(super) enum SandboxError {
     /// The sandbox could not start.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -39,7 +38,7 @@ pub enum SandboxError {
 }
 
 /// Serves until `shutdown`, having said where.
-pub async fn run(args: SandboxArgs, shutdown: CancellationToken) -> Result<(), SandboxError> {
+pub(super) async fn run(args: SandboxArgs, shutdown: CancellationToken) -> Result<(), SandboxError> {
     let sandbox = Sandbox::bind(Settings {
         listen: args.listen,
         public_url: args.public_url,

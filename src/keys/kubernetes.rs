@@ -74,7 +74,8 @@ impl SecretKeyStore {
 
     async fn get_now(&self, namespace: String, name: String) -> Result<Option<KeySecret>, KeyStoreError> {
         let Some(key) = self.read(&namespace, &name).await? else { return Ok(None) };
-        whole(key).map(Some)
+        // Another's Secret is whole in its own way; whoever asked sees whose it is.
+        if is_ours(&key.secret_type) { whole(key).map(Some) } else { Ok(Some(key)) }
     }
 
     async fn list_now(&self) -> Result<Listing, KeyStoreError> {
@@ -112,8 +113,7 @@ async fn list_into(secrets: &Api<Secret>, listing: &mut Listing) -> Result<(), K
                 continue;
             };
             // A key that somebody brought has the label too, and is theirs to keep.
-            let is_ours = matches!(secret.type_.as_deref(), Some(secret_type::KEY_PAIR | secret_type::GATEWAY_SIGNING));
-            if is_ours {
+            if secret.type_.as_deref().is_some_and(is_ours) {
                 match whole(key_secret(&namespace, &name, secret)) {
                     Ok(key) => listing.keys.push(key),
                     Err(error) => listing.damaged.push(error),
@@ -127,6 +127,10 @@ async fn list_into(secrets: &Api<Secret>, listing: &mut Listing) -> Result<(), K
     }
     listing.keys.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     Ok(())
+}
+
+fn is_ours(secret_type: &str) -> bool {
+    matches!(secret_type, secret_type::KEY_PAIR | secret_type::GATEWAY_SIGNING)
 }
 
 fn whole(key: KeySecret) -> Result<KeySecret, KeyStoreError> {

@@ -98,10 +98,10 @@ async fn clear_log(State(shared): State<Arc<Shared>>) -> StatusCode {
 async fn add_fault(
     State(shared): State<Arc<Shared>>,
     fault: Result<Json<Fault>, JsonRejection>,
-) -> Result<Response, ControlError> {
+) -> Result<StatusCode, ControlError> {
     let Json(fault) = fault?;
-    shared.faults.add(fault.clone())?;
-    Ok((StatusCode::CREATED, Json(fault)).into_response())
+    shared.faults.add(fault)?;
+    Ok(StatusCode::CREATED)
 }
 
 async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {

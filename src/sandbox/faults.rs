@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 const LONGEST_DELAY_MILLISECONDS: u64 = 60_000;
 const LARGEST_COUNT: u32 = 100_000;
 const MOST_FAULTS: usize = 1000;
 
 /// One fault, for the token endpoint, the FHIR bases or the private API: name the fields of one of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Fault {
     /// The token endpoint answers this status.

@@ -2,12 +2,14 @@
 //! a fault that waits for it happens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
@@ -20,6 +22,8 @@ use super::{FHIR_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, Shared, TOKEN_PATH, fhir, g
 const LARGEST_TOKEN_BODY: usize = 64 * 1024;
 /// The largest FHIR or private body, in bytes.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// How long a part that is to be broken off has to get out.
+const PAUSE_BEFORE_BREAK: Duration = Duration::from_millis(50);
 
 /// Logs, bounds and, where a test asked for it, spoils one request. Handlers find the log's [`Record`] among the
 /// request's extensions.
@@ -118,6 +122,11 @@ async fn broken_off(record: &Record, response: Response, length: usize) -> Respo
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let part = body.slice(..length.min(body.len()));
-    let chunks: [Result<Bytes, std::io::Error>; 2] = [Ok(part), Err(std::io::Error::other("broken off by a fault"))];
-    Response::from_parts(parts, Body::from_stream(futures_util::stream::iter(chunks)))
+    let sent = stream::iter([Ok::<Bytes, std::io::Error>(part)]);
+    let broken = stream::once(async {
+        // Without a pause the server closes before it has sent the head.
+        tokio::time::sleep(PAUSE_BEFORE_BREAK).await;
+        Err(std::io::Error::other("broken off by a fault"))
+    });
+    Response::from_parts(parts, Body::from_stream(sent.chain(broken)))
 }

@@ -2,6 +2,8 @@
 
 mod controls;
 mod fhir;
+mod fhir_writes;
+mod key_set_url;
 mod private_api;
 mod serving;
 mod token;

@@ -33,10 +33,15 @@ impl Publisher {
 
     /// Compiles whatever is newest, again and again, until the source ends. Resources that were overtaken while
     /// compiling are never compiled.
-    pub async fn run(self, mut resources: watch::Receiver<Option<Arc<Resources>>>) {
+    ///
+    /// A source that has something from the start delivers `Arc<Resources>`, one that must sync first an `Option`.
+    pub async fn run<Delivered>(self, mut resources: watch::Receiver<Delivered>)
+    where
+        Delivered: Clone + Into<Option<Arc<Resources>>>,
+    {
         loop {
             let newest = resources.borrow_and_update().clone();
-            if let Some(newest) = newest {
+            if let Some(newest) = newest.into() {
                 let platform = self.platform.clone();
                 let compiled = tokio::task::spawn_blocking(move || {
                     let (snapshot, reports) = compile(&newest, &platform);

@@ -327,6 +327,9 @@ codes! {
     EndpointUnknown = "HG7067", Request, "EndpointUnknown",
         "The gateway has no such endpoint.",
         "See the discovery document.";
+    BatchRefused = "HG7068", Request, "BatchRefused",
+        "Batches and transactions are not accepted: their entries are not looked into yet.",
+        "Send the entries one by one.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";

@@ -125,8 +125,8 @@ mod tests {
 
     use super::*;
 
-    fn patched(operations: Value) -> Result<Value, PatchError> {
-        apply(&json!({ "status": "booked", "list": [1, 2, 3], "a/b": "slash" }), &operations)
+    fn patched(operations: &Value) -> Result<Value, PatchError> {
+        apply(&json!({ "status": "booked", "list": [1, 2, 3], "a/b": "slash" }), operations)
     }
 
     #[test]
@@ -141,24 +141,24 @@ mod tests {
             { "op": "move", "from": "/a~1b", "path": "/moved" },
         ]);
         let expected = json!({ "status": "cancelled", "list": [9, 2, 3, 4], "first": 9, "moved": "slash" });
-        assert_eq!(patched(operations), Ok(expected));
+        assert_eq!(patched(&operations), Ok(expected));
     }
 
     #[test]
     fn an_operation_that_cannot_be_done_refuses_the_whole_patch() {
         let path = |path: &str| Err(PatchError::Path(path.to_owned()));
-        assert_eq!(patched(json!([{ "op": "remove", "path": "/none" }])), path("/none"));
-        assert_eq!(patched(json!([{ "op": "add", "path": "/list/9", "value": 1 }])), path("/list/9"));
-        assert_eq!(patched(json!([{ "op": "add", "path": "/list/01", "value": 1 }])), path("/list/01"));
-        assert_eq!(patched(json!([{ "op": "remove", "path": "" }])), path(""));
-        assert_eq!(patched(json!([{ "op": "replace", "path": "/status" }])), Err(PatchError::Member("value")));
-        assert_eq!(patched(json!({ "op": "add" })), Err(PatchError::NotAPatch));
+        assert_eq!(patched(&json!([{ "op": "remove", "path": "/none" }])), path("/none"));
+        assert_eq!(patched(&json!([{ "op": "add", "path": "/list/9", "value": 1 }])), path("/list/9"));
+        assert_eq!(patched(&json!([{ "op": "add", "path": "/list/01", "value": 1 }])), path("/list/01"));
+        assert_eq!(patched(&json!([{ "op": "remove", "path": "" }])), path(""));
+        assert_eq!(patched(&json!([{ "op": "replace", "path": "/status" }])), Err(PatchError::Member("value")));
+        assert_eq!(patched(&json!({ "op": "add" })), Err(PatchError::NotAPatch));
         assert_eq!(
-            patched(json!([{ "op": "test", "path": "/status", "value": 1 }])),
+            patched(&json!([{ "op": "test", "path": "/status", "value": 1 }])),
             Err(PatchError::Test("/status".to_owned()))
         );
         assert_eq!(
-            patched(json!([{ "op": "move", "from": "/list", "path": "/list/0" }])),
+            patched(&json!([{ "op": "move", "from": "/list", "path": "/list/0" }])),
             Err(PatchError::IntoItself("/list".to_owned()))
         );
     }

@@ -103,7 +103,7 @@ impl Builder {
                 self.begin(position, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Alias(anchor) => self.alias(anchor, position),
+            Event::Alias(anchor) => self.alias(anchor, position, span),
             Event::StreamStart | Event::StreamEnd | Event::Comment(..) => Ok(()),
             // Documents are the caller's, and what else there is was not asked for: never ignore a node unseen.
             _ => Err(Reason::Syntax("a construct that is not supported".into())),
@@ -173,7 +173,7 @@ impl Builder {
         self.place(Node { value, spans: Spans { position, bytes: 0..0, parts }, weight }, anchor)
     }
 
-    fn alias(&mut self, anchor: usize, position: Position) -> Result<(), Reason> {
+    fn alias(&mut self, anchor: usize, position: Position, span: &Span) -> Result<(), Reason> {
         self.aliases += 1;
         if self.aliases > MAX_ALIASES {
             return Err(Reason::TooManyAliases);
@@ -190,6 +190,7 @@ impl Builder {
         self.spend(weight)?;
         let mut node = self.anchors.get(&anchor).cloned().ok_or(Reason::EndlessAlias)?;
         node.spans.position = position;
+        node.spans.bytes = span.byte_range().unwrap_or(0..0);
         self.place(node, 0)
     }
 

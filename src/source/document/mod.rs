@@ -28,8 +28,8 @@ pub const MAX_ALIASES: usize = 500;
 /// The most documents in one text.
 pub const MAX_DOCUMENTS: usize = 20_000;
 
-/// One document of a text.
-#[derive(Clone, Debug)]
+/// One document of a text. It may be a Secret, so `Debug` shows nothing of it.
+#[derive(Clone)]
 pub struct Document {
     /// What it says, as JSON. `null` for an empty document.
     pub value: Value,
@@ -37,6 +37,12 @@ pub struct Document {
     pub spans: Arc<Spans>,
     /// The bytes of the text that belong to it, comments included.
     pub bytes: Range<usize>,
+}
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Document").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// A text that cannot be read, with the place of the first thing that is wrong.

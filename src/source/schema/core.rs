@@ -30,10 +30,12 @@ pub(super) fn usage(metadata: Option<&Value>) -> Option<SecretUse> {
 pub(super) fn secret(
     key: ObjectKey,
     usage: SecretUse,
-    metadata: Metadata,
+    mut metadata: Metadata,
     object: &Map<String, Value>,
     problems: &mut Vec<Problem>,
 ) -> Secret {
+    // kubectl writes the whole Secret into it, values included.
+    metadata.annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     check_fields(object, &["data", "stringData", "type", "immutable"], problems);
     let mut data = base64_entries(object, "data", problems);
     data.extend(text_entries(object, "stringData", problems).map(|(key, text)| (key, SecretBytes::from(text))));

@@ -51,8 +51,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What a document is, before it is looked into.
-#[derive(Clone, Debug, PartialEq)]
+/// What a document is, before it is looked into. It may be a Secret, so `Debug` shows nothing of it.
+#[derive(Clone, PartialEq)]
 pub enum Document<'a> {
     /// Nothing at all.
     Empty,
@@ -64,6 +64,18 @@ pub enum Document<'a> {
     Foreign(String),
     /// Meant for us, but not an object that anything could be done with.
     Malformed(Problem),
+}
+
+impl std::fmt::Debug for Document<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => formatter.write_str("Empty"),
+            Self::Object(kind, _) => write!(formatter, "Object({kind})"),
+            Self::List(items) => write!(formatter, "List({})", items.len()),
+            Self::Foreign(what) => write!(formatter, "Foreign({what:?})"),
+            Self::Malformed(problem) => write!(formatter, "Malformed({problem})"),
+        }
+    }
 }
 
 /// Tells what a document is.

@@ -1,0 +1,83 @@
+//! The form of a token request (RFC 6749 §3.2).
+
+use secrecy::SecretString;
+
+use super::OAuthError;
+use crate::protocol::{form, media_type};
+
+/// No token request is longer.
+pub const MAXIMUM_LENGTH: usize = 64 * 1024;
+
+/// The parameters that the token endpoint knows. One without a value counts as left out (RFC 6749 §3.1); unknown ones
+/// are ignored.
+#[derive(Debug, Default)]
+pub struct TokenRequest {
+    /// `grant_type`
+    pub grant_type: Option<String>,
+    /// `scope`
+    pub scope: Option<String>,
+    /// `client_id`
+    pub client_id: Option<String>,
+    /// `client_secret`
+    pub client_secret: Option<SecretString>,
+    /// `client_assertion_type`
+    pub client_assertion_type: Option<String>,
+    /// `client_assertion`
+    pub client_assertion: Option<SecretString>,
+}
+
+impl TokenRequest {
+    /// Reads the body.
+    pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, OAuthError> {
+        if content_type.map(media_type::essence).as_deref() != Some(form::MEDIA_TYPE) {
+            return Err(OAuthError::NotAForm);
+        }
+        let mut request = Self::default();
+        let mut seen = Vec::new();
+        for pair in form::pairs(body) {
+            let (name, value) = pair.map_err(|_| OAuthError::NotAForm)?;
+            if seen.contains(&name) {
+                return Err(OAuthError::ParameterRepeated);
+            }
+            if seen.len() >= 64 {
+                return Err(OAuthError::TooLarge);
+            }
+            let value = (!value.is_empty()).then(|| value.into_owned());
+            match name.as_ref() {
+                "grant_type" => request.grant_type = value,
+                "scope" => request.scope = value,
+                "client_id" => request.client_id = value,
+                "client_secret" => request.client_secret = value.map(Into::into),
+                "client_assertion_type" => request.client_assertion_type = value,
+                "client_assertion" => request.client_assertion = value.map(Into::into),
+                _ => {}
+            }
+            seen.push(name);
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded; charset=utf-8");
+
+    #[test]
+    fn parameters_are_read_and_empty_ones_count_as_left_out() {
+        let request = TokenRequest::parse(FORM, b"grant_type=client_credentials&scope=&client_id=a&x=y").unwrap();
+        assert_eq!(request.grant_type.as_deref(), Some("client_credentials"));
+        assert_eq!((request.scope, request.client_id.as_deref()), (None, Some("a")));
+    }
+
+    #[test]
+    fn what_is_no_form_or_says_a_thing_twice_is_refused() {
+        let refused = |content_type, body: &str| TokenRequest::parse(content_type, body.as_bytes()).unwrap_err();
+        assert_eq!(refused(None, "grant_type=a"), OAuthError::NotAForm);
+        assert_eq!(refused(Some("application/json"), "{}"), OAuthError::NotAForm);
+        assert_eq!(refused(FORM, "grant_type=%zz"), OAuthError::NotAForm);
+        assert_eq!(refused(FORM, "scope=a&scope=a"), OAuthError::ParameterRepeated);
+        assert_eq!(refused(FORM, "scope=a&sc%6fpe=b"), OAuthError::ParameterRepeated);
+    }
+}
