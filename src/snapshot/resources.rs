@@ -125,6 +125,15 @@ pub struct Resources {
     pub rejections: Vec<Rejection>,
 }
 
+/// What a source without an API server gets from the control plane: the keys that it made, and what it recorded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// The Secrets with keys.
+    pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
+    /// What was recorded.
+    pub observed: Observed,
+}
+
 /// What a labelled Secret may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretUse {
