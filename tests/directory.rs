@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// A directory that is being watched.
 struct Watched {
     directory: TempDir,
-    resources: watch::Receiver<Arc<Resources>>,
+    resources: watch::Receiver<Option<Arc<Resources>>>,
     kept: watch::Sender<Arc<Kept>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -61,21 +61,25 @@ impl Watched {
         fs::write(self.path(name), text).expect("the file can be written");
     }
 
+    fn now(&self) -> Arc<Resources> {
+        self.resources.borrow().clone().expect("what was read at the start")
+    }
+
     fn names(&self) -> Vec<String> {
-        self.resources.borrow().apps.keys().map(|key| key.name.clone()).collect()
+        self.now().apps.keys().map(|key| key.name.clone()).collect()
     }
 
     fn messages(&self) -> Vec<String> {
-        let resources = self.resources.borrow();
+        let resources = self.now();
         resources.rejections.iter().map(|rejection| format!("{}: {}", rejection.location, rejection.message)).collect()
     }
 
     fn description(&self, name: &str) -> Option<String> {
-        self.resources.borrow().apps.get(&key(name))?.spec.description.clone()
+        self.now().apps.get(&key(name))?.spec.description.clone()
     }
 
     fn identity(&self, name: &str) -> (String, i64) {
-        let resources = self.resources.borrow();
+        let resources = self.now();
         let app = resources.apps.get(&key(name)).unwrap_or_else(|| panic!("no app {name}"));
         (app.metadata.uid.clone().expect("a UID"), app.metadata.generation.expect("a generation"))
     }
@@ -206,7 +210,7 @@ async fn a_broken_edit_keeps_what_was_there() {
     );
     assert_eq!(watched.description("a").as_deref(), Some("one"));
     assert_eq!(watched.identity("a"), before);
-    let rejected = watched.resources.borrow().rejections[0].clone();
+    let rejected = watched.now().rejections[0].clone();
     assert_eq!(rejected.object, Some(ObjectReference::new(Kind::App, key("a"))));
     assert_eq!(rejected.code, Code::InvalidSpec);
 
@@ -241,7 +245,7 @@ async fn what_must_not_change_does_not_change_over_a_restart_either() {
     let immutable =
         "a.yaml:10:13: spec.clientId: clientId is immutable: apps in the field know it; register a new App instead";
     watched.until("a change that is not allowed", |now| now.messages() == [immutable]).await;
-    assert_eq!(watched.resources.borrow().apps[&key("a")].spec.client_id.as_deref(), Some("first"));
+    assert_eq!(watched.now().apps[&key("a")].spec.client_id.as_deref(), Some("first"));
 
     let mut watched = watched.restart().await;
     assert_eq!(watched.messages(), [immutable]);
@@ -319,15 +323,11 @@ async fn secrets_that_did_not_change_stay_the_same_value() {
         let unlabelled = secret("three", "hunter4").replace("hearthgate.dev/use: credential", "");
         fs::write(config.join("b.yaml"), unlabelled).expect("written");
     });
-    let before = watched.resources.borrow().secrets.clone();
+    let before = watched.now().secrets.clone();
     assert_eq!(before.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
     watched.write("a.yaml", &(secret("one", "hunter2") + &secret("two", "changed")));
-    watched
-        .until("a changed Secret", |now| {
-            now.resources.borrow().secrets[&key("two")].data["secret"].expose() == b"changed"
-        })
-        .await;
-    let after = watched.resources.borrow().secrets.clone();
+    watched.until("a changed Secret", |now| now.now().secrets[&key("two")].data["secret"].expose() == b"changed").await;
+    let after = watched.now().secrets.clone();
     assert!(Arc::ptr_eq(&before[&key("one")], &after[&key("one")]));
     assert!(!Arc::ptr_eq(&before[&key("two")], &after[&key("two")]));
 }
@@ -344,7 +344,7 @@ async fn what_the_control_plane_keeps_is_delivered_at_once() {
     ));
     let secrets = BTreeMap::from([(key("pair"), Arc::clone(&generated))]);
     watched.kept.send_replace(Arc::new(Kept { secrets, ..Kept::default() }));
-    watched.until("the key", |now| Arc::ptr_eq(&now.resources.borrow().secrets[&key("pair")], &generated)).await;
+    watched.until("the key", |now| Arc::ptr_eq(&now.now().secrets[&key("pair")], &generated)).await;
     assert_eq!(
         watched.messages(),
         [

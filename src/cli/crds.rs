@@ -15,6 +15,7 @@ use crate::api::crd;
 pub(super) struct Crds {}
 
 impl Crds {
+    #[expect(clippy::unused_self, reason = "every command runs itself")]
     pub(super) fn run(self) -> Outcome {
         print!("{}", crd::to_yaml()?);
         Ok(ExitCode::SUCCESS)

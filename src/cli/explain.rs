@@ -1,5 +1,6 @@
 //! `hearthgate explain CODE`: what a code means and what to do.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -58,7 +59,7 @@ pub(super) fn table() -> String {
     let mut table = String::from("| code | reason | where | meaning | what to do |\n|---|---|---|---|---|\n");
     for code in Code::ALL {
         let cells = [code.number(), code.reason(), code.group().title(), code.meaning(), code.remedy()];
-        table.push_str(&format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));
+        let _ = writeln!(table, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     table
 }

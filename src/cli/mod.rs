@@ -12,6 +12,9 @@ mod logging;
 mod pem;
 mod platform;
 mod probe;
+mod sandbox;
+mod serve;
+mod shutdown;
 mod status;
 mod token;
 
@@ -34,6 +37,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Crds(crds::Crds),
+    Serve(serve::Serve),
+    Sandbox(sandbox::Sandbox),
     Check(check::Check),
     Explain(explain::Explain),
     Status(status::Status),
@@ -53,6 +58,8 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),

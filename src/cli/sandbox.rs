@@ -2,10 +2,13 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Sandbox, Settings, TOKEN_PATH};
+use super::logging::LogOptions;
+use super::{Outcome, shutdown};
+use crate::sandbox::{self, BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Settings, TOKEN_PATH};
 
 /// Run the simulated EHR: a strict SMART Backend Services token endpoint, FHIR R4 with a scheduling data set, a private
 /// API, and a log of what arrived.
@@ -24,6 +27,26 @@ pub(super) struct SandboxArgs {
     /// How long an access token lives, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(super) token_lifetime_seconds: u32,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+impl Sandbox {
+    pub(super) fn run(self) -> Outcome {
+        self.log.start()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let signals = shutdown::signals()?;
+            let stop = CancellationToken::new();
+            let ended = stop.clone();
+            tokio::spawn(async move {
+                signals.wait().await;
+                ended.cancel();
+            });
+            serve(self, stop).await
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Why the command ends with an error.
@@ -39,7 +62,7 @@ pub(super) enum SandboxError {
 
 /// Serves until `shutdown`, having said where.
 pub(super) async fn run(args: SandboxArgs, shutdown: CancellationToken) -> Result<(), SandboxError> {
-    let sandbox = Sandbox::bind(Settings {
+    let sandbox = sandbox::Sandbox::bind(Settings {
         listen: args.listen,
         public_url: args.public_url,
         token_lifetime_seconds: args.token_lifetime_seconds,

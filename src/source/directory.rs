@@ -19,12 +19,15 @@ use crate::snapshot::resources::{Kept, Rejection, Resources};
 /// How often to look for what no event told (network file systems tell none).
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// The latest resources. `None` until a source has read everything once.
+pub type Delivered = watch::Receiver<Option<Arc<Resources>>>;
+
 /// A directory of YAML, which behaves as an API server would: what is accepted is served, what is not changes nothing.
 pub struct DirectorySource {
     core: Arc<Mutex<Core>>,
     watch: Watch,
     kept: watch::Receiver<Arc<Kept>>,
-    sender: watch::Sender<Arc<Resources>>,
+    sender: watch::Sender<Option<Arc<Resources>>>,
     /// When to look at files that had just been written.
     settle: Option<Instant>,
 }
@@ -44,7 +47,7 @@ impl std::fmt::Debug for DirectorySource {
 }
 
 impl DirectorySource {
-    /// Reads the directory once; the receiver holds what is in it.
+    /// Reads the directory once; the receiver holds what is in it (it is never `None`).
     ///
     /// `state` (created if missing) keeps UIDs and generations, and is not read for resources. `kept` is what the
     /// control plane generated and found out. A directory that does not exist yet is no error: it may come.
@@ -53,7 +56,7 @@ impl DirectorySource {
         state: &Path,
         kept: watch::Receiver<Arc<Kept>>,
         new_uid: impl FnMut() -> Uuid + Send + 'static,
-    ) -> Result<(Self, watch::Receiver<Arc<Resources>>), IdentityError> {
+    ) -> Result<(Self, Delivered), IdentityError> {
         let identities = Identities::open(state, jiff::Timestamp::now())?;
         let core = Core {
             reader: Reader::new(directory.into(), state.into()),
@@ -61,7 +64,7 @@ impl DirectorySource {
             new_uid: Box::new(new_uid),
             told: BTreeSet::new(),
         };
-        let (sender, receiver) = watch::channel(Arc::default());
+        let (sender, receiver) = watch::channel(None);
         let watch = Watch::new(directory);
         let mut source = Self { core: Arc::new(Mutex::new(core)), watch, kept, sender, settle: None };
         // Watched first, then read: nothing that is written in between is missed.
@@ -135,11 +138,12 @@ impl DirectorySource {
         let kept = Arc::clone(&self.kept.borrow_and_update());
         let resources = lock(&self.core).accepted.resources(&kept);
         self.sender.send_if_modified(|delivered| {
-            if is_same(delivered, &resources) {
+            let before = delivered.as_deref();
+            if before.is_some_and(|before| is_same(before, &resources)) {
                 return false;
             }
-            tell(&delivered.rejections, &resources.rejections);
-            *delivered = Arc::new(resources);
+            tell(before.map_or(&[], |before| &before.rejections), &resources.rejections);
+            *delivered = Some(Arc::new(resources));
             true
         });
     }

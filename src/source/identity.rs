@@ -57,7 +57,7 @@ pub enum IdentityError {
 pub struct Identities {
     path: PathBuf,
     objects: BTreeMap<ObjectReference, Identity>,
-    written: Option<Vec<u8>>,
+    is_saved: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,14 +79,14 @@ impl Identities {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path, objects: BTreeMap::new(), written: None });
+                return Ok(Self { path, objects: BTreeMap::new(), is_saved: true });
             }
             Err(error) => return Err(failed("read")(error)),
         };
         match serde_json::from_slice::<Format<Vec<Identity>>>(&bytes) {
             Ok(Format { version: FORMAT, objects }) => {
                 let objects = objects.into_iter().map(|identity| (identity.object.clone(), identity)).collect();
-                Ok(Self { path, objects, written: Some(bytes) })
+                Ok(Self { path, objects, is_saved: true })
             }
             unusable => {
                 let aside = state.join(format!("{FILE_NAME}.corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ")));
@@ -97,7 +97,7 @@ impl Identities {
                     reason = unusable.err().map_or_else(|| "an unknown version".to_owned(), |error| error.to_string()),
                     "the identities of all objects cannot be read: they get new UIDs, which ends live tokens"
                 );
-                Ok(Self { path, objects: BTreeMap::new(), written: None })
+                Ok(Self { path, objects: BTreeMap::new(), is_saved: true })
             }
         }
     }
@@ -109,28 +109,31 @@ impl Identities {
 
     /// Remembers an object.
     pub fn insert(&mut self, identity: Identity) {
+        self.is_saved = false;
         self.objects.insert(identity.object.clone(), identity);
     }
 
     /// Forgets the objects that are gone: they come back as others.
     pub fn retain(&mut self, stays: impl Fn(&Identity) -> bool) {
+        let before = self.objects.len();
         self.objects.retain(|_, identity| stays(identity));
+        self.is_saved &= self.objects.len() == before;
     }
 
     /// Writes the file, if anything changed: a new file, synced, then renamed over the old one.
     pub fn save(&mut self) -> Result<(), IdentityError> {
+        if self.is_saved {
+            return Ok(());
+        }
         let objects: Vec<_> = self.objects.values().collect();
         let mut bytes = serde_json::to_vec_pretty(&Format { version: FORMAT, objects })?;
         bytes.push(b'\n');
-        if self.written.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         write_atomically(&self.path, &bytes).map_err(|source| IdentityError::Io {
             path: self.path.clone(),
             what: "written",
             source,
         })?;
-        self.written = Some(bytes);
+        self.is_saved = true;
         Ok(())
     }
 }

@@ -211,8 +211,7 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
     };
     match segments {
         // NAT64 (RFC 6052) and 6to4 (RFC 3056) carry an IPv4 address: what it is decides.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_special_v4(embedded_v4(high, low)),
-        [0x2002, high, low, ..] => is_special_v4(embedded_v4(high, low)),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => is_special_v4(embedded_v4(high, low)),
         _ => {
             // Only 2000::/3 is global unicast; in it, these are not.
             first & 0xe000 != 0x2000

@@ -30,6 +30,13 @@ pub(super) async fn keep_registered(
     }
 }
 
+/// Registers what is published already, if anything is.
+pub(super) fn register_first(sandbox: &Handle, published: &watch::Receiver<Option<Arc<Published>>>) {
+    if let Some(published) = published.borrow().as_ref() {
+        register_all(sandbox, &published.snapshot);
+    }
+}
+
 fn register_all(sandbox: &Handle, snapshot: &Snapshot) {
     let of_activations = snapshot.activations.values().filter_map(|activation| registration_of(sandbox, activation));
     let of_adapters = snapshot.data_adapters.values().filter_map(|adapter| private_api_of(sandbox, adapter));

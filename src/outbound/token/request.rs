@@ -133,8 +133,7 @@ impl Form {
     }
 
     fn append(&mut self, name: &str, value: &str) {
-        let start = self.0.len();
-        form_urlencoded::Serializer::for_suffix(&mut *self.0, start).append_pair(name, value);
+        form_urlencoded::Serializer::for_suffix(&mut *self.0, 0).append_pair(name, value);
     }
 
     fn into_request(

@@ -127,7 +127,7 @@ impl Checker<'_, '_> {
         };
         let field = format!("{base}.authorizationUrl");
         let own = self.lookup.optional_url(auth.authorization_url.as_ref(), &field, findings);
-        self.check_scopes(auth.scopes.as_deref(), findings);
+        check_scopes(auth.scopes.as_deref(), findings);
         Some(Method::User {
             client_id: auth.client_id.clone(),
             secret,
@@ -135,17 +135,6 @@ impl Checker<'_, '_> {
             authorization_url: own.or_else(|| self.adapter.oauth.authorization_url.clone()),
             token_url,
         })
-    }
-
-    /// A brokered launch asks for SMART scopes; what a backend asks its EHR for is the vendor's language (Epic: none,
-    /// others: their own words), and is sent as it is.
-    fn check_scopes(&self, scopes: Option<&[String]>, findings: &mut Vec<Finding>) {
-        for (index, text) in scopes.into_iter().flatten().enumerate() {
-            if let Err(error) = text.parse::<Scope>() {
-                let field = format!("spec.ehrAuthentication.user.scopes[{index}]");
-                findings.push(Finding::new(Code::InvalidScope, &field, format!("{field}: {error}")));
-            }
-        }
     }
 
     fn token_url(&self, own: Option<&HttpUrl>, base: &str, findings: &mut Vec<Finding>) -> Option<TokenUrl> {
@@ -169,6 +158,17 @@ impl Checker<'_, '_> {
         let field = format!("{base}.clientSecretRef");
         let secret = self.lookup.credential_text(self.namespace, reference, &receiver, &field);
         secret.map_err(|finding| findings.push(finding)).ok()
+    }
+}
+
+/// A brokered launch asks for SMART scopes; what a backend asks its EHR for is the vendor's language (Epic: none,
+/// others: their own words), and is sent as it is.
+fn check_scopes(scopes: Option<&[String]>, findings: &mut Vec<Finding>) {
+    for (index, text) in scopes.into_iter().flatten().enumerate() {
+        if let Err(error) = text.parse::<Scope>() {
+            let field = format!("spec.ehrAuthentication.user.scopes[{index}]");
+            findings.push(Finding::new(Code::InvalidScope, &field, format!("{field}: {error}")));
+        }
     }
 }
 

@@ -1,0 +1,194 @@
+//! The standalone process: source, compiler, control plane and proxy in one, put together here and nowhere else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::summary::Places;
+use super::{Register, Serve, feed, quickstart, registrar};
+use crate::cli::platform::PublicUrlInvalid;
+use crate::cli::shutdown;
+use crate::control::sink::directory::{DirectorySink, Opened, StateError};
+use crate::control::{Control, ControlHandle, Serving, Tools};
+use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
+use crate::proxy::admin::{self, Admin, ProbeAnswer};
+use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::{Limits, Metrics, Proxy};
+use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
+use crate::source::DirectorySource;
+use crate::source::identity::IdentityError;
+use crate::source::publish::Publisher;
+
+/// How long the first proofs may take before the summary is printed without them.
+const FIRST_PROOFS: Duration = Duration::from_secs(5);
+/// How long finishing may take in all: longer than the proxy's own drain.
+const LAST_WORK: Duration = Duration::from_secs(30);
+
+/// Why standalone cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServeError {
+    /// The directory is no directory.
+    #[error("cannot serve {path}: {error}")]
+    Directory { path: PathBuf, error: io::Error },
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address} ({option}): {error}")]
+    Listen { option: &'static str, address: SocketAddr, error: io::Error },
+    /// The quickstart cannot be unpacked.
+    #[error("cannot unpack the quickstart: {0}")]
+    Quickstart(io::Error),
+    /// `--public-url` is no URL.
+    #[error(transparent)]
+    PublicUrl(#[from] PublicUrlInvalid),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The state directory's memory of objects cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The simulated EHR cannot start.
+    #[error("cannot start the simulated EHR: {0}")]
+    Sandbox(#[from] sandbox::BindError),
+    /// A signal cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
+    let signals = shutdown::signals().map_err(ServeError::Signals)?;
+    let stop = CancellationToken::new();
+    let work = TaskTracker::new();
+
+    let simulated = match arguments.sandbox {
+        true => Some(Sandbox::bind(sandbox::Settings { listen: arguments.sandbox_listen, ..Default::default() }).await?),
+        false => None,
+    };
+    let simulated_handle = simulated.as_ref().map(Sandbox::handle);
+    let directory = directory(&arguments)?;
+    let state = arguments.state.clone().unwrap_or_else(|| directory.join(".hearthgate"));
+
+    // Bound before the first proof: the EHR fetches the keys here while it is asked to trust them.
+    let public = listen("--listen", arguments.listen).await?;
+    let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
+    let addresses = (local(&public, arguments.listen), local(&admin_listener, arguments.admin_listen));
+    let mut platform = arguments.platform.platform(&addresses.0.to_string(), true)?;
+    platform.makes_keys = !arguments.no_new_keys;
+
+    let Opened { sink, recorded, kept, warnings } = DirectorySink::open(&state).await?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let (source, resources) = DirectorySource::open(&directory, &state, kept, Uuid::new_v4)?;
+    let publisher = Publisher::new(platform.clone());
+    let published = publisher.subscribe();
+
+    let client = EhrClient::new(platform.addresses.clone());
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
+    let metrics = Arc::new(Metrics::default());
+    let served = publisher.served();
+    let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
+
+    let (_serving, serving) = watch::channel(Serving::Here);
+    let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving };
+    let (control, handle) = Control::new(tools, published.clone(), recorded);
+    let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
+
+    work.spawn(source.run(stop.clone()));
+    work.spawn(publisher.run(resources));
+    work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
+    let admin = admin_of(&handle, metrics, status.document, &stop);
+    work.spawn(serve_admin(admin_listener, admin, stop.clone()));
+    if let (Some(simulated), Some(simulated_handle)) = (simulated, simulated_handle.clone()) {
+        work.spawn(simulated.serve(stop.clone()));
+        if arguments.sandbox_register == Register::Auto {
+            // Before the control plane asks for the first time: at a real EHR this takes hours, here it must not.
+            registrar::register_first(&simulated_handle, &published);
+            work.spawn(registrar::keep_registered(simulated_handle, published.clone(), stop.clone()));
+        }
+    }
+    work.spawn(control.run(stop.clone()));
+
+    let places = Places {
+        directory: directory.display().to_string(),
+        public: platform.base().to_owned(),
+        admin: format!("http://{}", addresses.1),
+        sandbox: simulated_handle.as_ref().map(|simulated| simulated.base_url().to_owned()),
+        program: program(),
+        sample: simulated_handle.is_some().then_some(FIRST_PATIENT),
+    };
+    work.spawn(feed::print_summary(places, handle, status.objects, FIRST_PROOFS, stop.clone()));
+
+    signals.wait().await;
+    tracing::info!("ending: no new requests, running ones are finished");
+    stop.cancel();
+    work.close();
+    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
+        tracing::warn!("ending with work unfinished");
+    }
+    Ok(())
+}
+
+fn directory(arguments: &Serve) -> Result<PathBuf, ServeError> {
+    let Some(path) = &arguments.directory else {
+        return quickstart::unpack(&arguments.sandbox_listen.to_string()).map_err(ServeError::Quickstart);
+    };
+    let failed = |error| ServeError::Directory { path: path.clone(), error };
+    let path = std::fs::canonicalize(path).map_err(failed)?;
+    std::fs::read_dir(&path).map_err(failed)?;
+    Ok(path)
+}
+
+async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { option, address, error })
+}
+
+/// The address that was bound: port 0 asks for any.
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn admin_of(
+    handle: &ControlHandle,
+    metrics: Arc<Metrics>,
+    status: watch::Receiver<bytes::Bytes>,
+    stop: &CancellationToken,
+) -> Admin {
+    let (first_keys, stopping) = (handle.first_keys(), stop.clone());
+    let prober = handle.clone();
+    Admin {
+        ready: Arc::new(move || *first_keys.borrow() && !stopping.is_cancelled()),
+        metrics,
+        status,
+        programmed: Arc::new(|| json!({})),
+        probe: Arc::new(move |activation| {
+            let prober = prober.clone();
+            Box::pin(async move {
+                let answer = prober.probe_now(activation).await.map(|status| status.status);
+                answer.map_or(ProbeAnswer::Unknown, ProbeAnswer::Asked)
+            })
+        }),
+    }
+}
+
+async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    if let Err(error) = admin::serve(listener, admin, stop.cancelled_owned()).await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+/// How a person calls this binary again from where they stand.
+fn program() -> String {
+    let Ok(own) = std::env::current_exe() else { return "hearthgate".into() };
+    let here = std::env::current_dir().ok();
+    let shown = here.and_then(|here| own.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or(own);
+    shown.display().to_string()
+}
