@@ -417,8 +417,10 @@ async fn the_admin_listener_tells_health_metrics_and_status() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(server.send(server.client.get(server.admin(path))).await.status, StatusCode::OK, "{path}");
     }
+    server.token("epic", "schedule-sync", SECRET).await;
     let metrics = server.send(server.client.get(server.admin("/metrics"))).await;
     assert!(metrics.text.contains("hearthgate_"), "{}", metrics.text);
+    assert!(metrics.text.ends_with("# EOF\n"), "{}", metrics.text);
     let rebound = server.client.get(server.admin("/status")).header("Host", "attacker.example");
     assert_eq!(server.send(rebound).await.status, StatusCode::MISDIRECTED_REQUEST);
 }

@@ -17,16 +17,16 @@ use crate::sandbox::{self, BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, 
     hearthgate sandbox\n  \
     curl --json '{\"clientId\":\"demo\",\"clientSecret\":\"…\"}' http://127.0.0.1:8090/sandbox/clients\n  \
     curl http://127.0.0.1:8090/sandbox/log")]
-pub(super) struct SandboxArgs {
+pub(super) struct Sandbox {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
-    pub(super) listen: SocketAddr,
+    listen: SocketAddr,
     /// URL under which the simulated EHR is reached, where that is not http://<listen>.
     #[arg(long, value_name = "URL")]
-    pub(super) public_url: Option<String>,
+    public_url: Option<String>,
     /// How long an access token lives, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub(super) token_lifetime_seconds: u32,
+    token_lifetime_seconds: u32,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -51,7 +51,7 @@ impl Sandbox {
 
 /// Why the command ends with an error.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SandboxError {
+enum SandboxError {
     /// The sandbox could not start.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -61,7 +61,7 @@ pub(super) enum SandboxError {
 }
 
 /// Serves until `shutdown`, having said where.
-pub(super) async fn run(args: SandboxArgs, shutdown: CancellationToken) -> Result<(), SandboxError> {
+async fn serve(args: Sandbox, shutdown: CancellationToken) -> Result<(), SandboxError> {
     let sandbox = sandbox::Sandbox::bind(Settings {
         listen: args.listen,
         public_url: args.public_url,

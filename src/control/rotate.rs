@@ -64,7 +64,7 @@ pub fn rotate(recorded: &[KeyStatus], is_proven: impl Fn(Thumbprint) -> bool, no
         for key in &mut keys {
             if key.thumbprint == thumbprint {
                 key.state = KeyState::Signing;
-                key.signing_since = Some(now.to_string());
+                key.signing_since = Some(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
             } else if key.state == KeyState::Signing {
                 key.state = KeyState::Retiring;
             }

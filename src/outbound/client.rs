@@ -237,3 +237,6 @@ pub async fn read_short(body: Incoming, limit: usize, patience: Duration) -> Res
         Err(_) => Err(ReadError::Timeout { waited: patience }),
     }
 }
+
+#[cfg(test)]
+mod tests;

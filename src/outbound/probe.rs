@@ -195,7 +195,10 @@ fn request(method: Method, url: &str) -> Result<Request<Empty<Bytes>>, ProbeFail
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
+    use crate::outbound::testing::{Ehr, World};
 
     fn read(body: &str) -> Result<Capabilities, String> {
         understood("https://ehr/metadata", body.as_bytes()).map_err(|failure| failure.message)
@@ -228,5 +231,52 @@ mod tests {
         ] {
             assert_eq!(read(body), expected, "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_link_is_reachable_when_anything_but_an_error_answers() {
+        for (head, get, expected) in [
+            (200, 500, Ok(())),
+            (302, 500, Ok(())),
+            (401, 500, Ok(())),
+            (403, 500, Ok(())),
+            (405, 200, Ok(())),
+            (501, 303, Ok(())),
+            (404, 404, Err(404)),
+            (500, 500, Err(500)),
+        ] {
+            let ehr = Ehr::start(move |arrived| {
+                let status = if arrived.method == Method::HEAD { head } else { get };
+                (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")]).into_response()
+            })
+            .await;
+            let uri = EndpointUrl::parse(&ehr.url("/launch")).unwrap();
+            let client = EhrClient::new(World::new().platform.addresses);
+            let expected =
+                expected.map_err(|status| ProbeFailure::new(Code::Unreachable, format!("{uri} answered {status}")));
+            assert_eq!(launch_uri(&client, &uri).await, expected, "{head} {get}");
+            assert_eq!(ehr.count("/elsewhere"), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn health_is_success_alone() {
+        for (status, expected) in [(204, Ok(())), (302, Err(())), (503, Err(()))] {
+            let ehr = Ehr::start(move |_| StatusCode::from_u16(status).unwrap().into_response()).await;
+            let uri = EndpointUrl::parse(&ehr.url("/health")).unwrap();
+            let client = EhrClient::new(World::new().platform.addresses);
+            let expected =
+                expected.map_err(|()| ProbeFailure::new(Code::Unhealthy, format!("{uri} answered {status}")));
+            assert_eq!(health_uri(&client, &uri).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_to_the_inside_is_refused_by_name_of_the_rule() {
+        let client = EhrClient::new(crate::values::url::AddressPolicy::default());
+        let ehr = Ehr::start(|_| StatusCode::OK.into_response()).await;
+        let uri = EndpointUrl::parse(&format!("https://localhost:{}/", ehr.address.port())).unwrap();
+        assert_eq!(launch_uri(&client, &uri).await.unwrap_err().code, Code::ProbeAddressNotAllowed);
+        assert!(ehr.arrived().is_empty());
     }
 }

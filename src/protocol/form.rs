@@ -17,12 +17,9 @@ pub const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, FormInvalid> {
     let mut rest = text;
     while let Some(start) = rest.iter().position(|byte| *byte == b'%') {
-        match rest.get(start + 1..start + 3) {
-            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {
-                rest = rest.get(start + 3..).unwrap_or_default()
-            }
-            _ => return Err(FormInvalid),
-        }
+        let digits = rest.get(start + 1..start + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        digits.ok_or(FormInvalid)?;
+        rest = rest.get(start + 3..).unwrap_or_default();
     }
     if text.contains(&b'+') {
         let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();

@@ -94,6 +94,13 @@ pub struct VerifiedToken {
     kid: String,
 }
 
+impl VerifiedToken {
+    /// The client that it was issued to.
+    pub fn client_id(&self) -> &str {
+        &self.claims.client_id
+    }
+}
+
 /// Why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
@@ -204,7 +211,7 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing::{self, World};
+    use crate::protocol::test_support::{self, World};
     use crate::snapshot::ObjectKey;
     use jiff::ToSpan as _;
     use proptest::prelude::*;
@@ -233,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_token_says_what_rfc_9068_asks() {
-        let snapshot = testing::snapshot();
+        let snapshot = test_support::snapshot();
         let token = token(&snapshot, "system/Patient.rs");
         let parts: Vec<_> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
         let header: serde_json::Value = serde_json::from_slice(&parts[0]).unwrap();
@@ -245,7 +252,7 @@ mod tests {
             claims,
             json!({
                 "iss": "https://gate.example.org/default/epic", "aud": "https://gate.example.org/default/epic/fhir",
-                "sub": testing::CLIENT_ID, "client_id": testing::CLIENT_ID, "exp": 1_767_225_900, "iat": 1_767_225_600,
+                "sub": test_support::CLIENT_ID, "client_id": test_support::CLIENT_ID, "exp": 1_767_225_900, "iat": 1_767_225_600,
                 "jti": "id-1", "scope": "system/Patient.rs", "activation": "uid-of-sync-epic",
             })
         );
@@ -253,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_good_token_gives_its_scopes_within_todays_ceiling() {
-        let snapshot = testing::snapshot();
+        let snapshot = test_support::snapshot();
         let token = token(&snapshot, "system/Patient.rs system/Appointment.cruds");
         let judged = |world: World| judged_at(&world.compile(), "epic", &token, now());
         let world = || World::before("http://127.0.0.1:9");
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn time_and_place_are_judged() {
-        let snapshot = testing::snapshot();
+        let snapshot = test_support::snapshot();
         let token = token(&snapshot, "system/Patient.rs");
         assert!(judged_at(&snapshot, "epic", &token, now() + 299.seconds()).is_ok());
         assert_eq!(judged_at(&snapshot, "epic", &token, now() + 300.seconds()), Err(TokenRefused::Expired));
@@ -273,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_happens_to_the_activation_happens_to_its_tokens() {
-        let token = token(&testing::snapshot(), "system/Patient.rs");
+        let token = token(&test_support::snapshot(), "system/Patient.rs");
         let refused = |world: World| judged_at(&world.compile(), "epic", &token, now()).unwrap_err().code();
         let world = || World::before("http://127.0.0.1:9");
         for (kind, name) in
@@ -289,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_forged_token_is_refused() {
-        let snapshot = testing::snapshot();
+        let snapshot = test_support::snapshot();
         let token = token(&snapshot, "system/Patient.rs");
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let (header, payload) = signed.split_once('.').unwrap();
@@ -327,7 +334,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_changed_token_is_accepted(position in 0usize..400, replacement in "[A-Za-z0-9_.=-]") {
-            let snapshot = testing::snapshot();
+            let snapshot = test_support::snapshot();
             let mut changed = token(&snapshot, "system/Patient.rs");
             let position = position % changed.len();
             let original = changed.clone();

@@ -11,4 +11,4 @@ pub mod path;
 pub mod private_api;
 pub mod route;
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod test_support;

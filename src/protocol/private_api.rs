@@ -46,12 +46,12 @@ fn includes(route: &PrivateApiRoute, method: &Method, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing;
+    use crate::protocol::test_support;
     use crate::values::scope::ScopeSet;
 
     #[test]
     fn only_listed_methods_and_paths_pass_at_a_segments_border() {
-        let external = testing::external_auth("http://127.0.0.1:1/private");
+        let external = test_support::external_auth("http://127.0.0.1:1/private");
         let scopes = ScopeSet::parse("private-api").unwrap();
         let decide = |method: &Method, path: &str| decide(Some(&external), &scopes, method, path).map(|_| ());
         assert_eq!(decide(&Method::GET, "/schedule"), Ok(()));

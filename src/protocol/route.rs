@@ -205,11 +205,11 @@ fn within<'snapshot, 'path>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing;
+    use crate::protocol::test_support;
     use proptest::prelude::*;
 
     fn class_at(path: &str) -> Result<EndpointClass, Code> {
-        route(&testing::snapshot(), "gate.example.org", path)
+        route(&test_support::snapshot(), "gate.example.org", path)
             .map(|endpoint| endpoint.class())
             .map_err(|error| error.code())
     }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn methods_belong_to_endpoints() {
-        let snapshot = testing::snapshot();
+        let snapshot = test_support::snapshot();
         let at = |path: &'static str| route(&snapshot, "gate.example.org", path).unwrap();
         assert!(at("/default/epic/oauth2/token").allows(&Method::POST));
         assert!(!at("/default/epic/oauth2/token").allows(&Method::GET));
@@ -266,7 +266,7 @@ mod tests {
         #[test]
         fn routing_never_panics(authority in "\\PC{0,20}", path in "\\PC{0,60}|/default/epic/(fhir|api)[/%.;a-z0-9]{0,20}") {
             if let Ok(Endpoint::Fhir { rest, .. } | Endpoint::PrivateApi { rest, .. }) =
-                route(&testing::snapshot(), &authority, &path)
+                route(&test_support::snapshot(), &authority, &path)
             {
                 prop_assert!(path.ends_with(rest));
                 prop_assert!(rest.is_empty() || path::check(rest).is_ok());

@@ -13,9 +13,10 @@ pub mod platform;
 pub mod report;
 pub mod resources;
 pub mod routes;
+mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub(super) activations_by_uid: HashMap<String, Arc<Activation>>,
     /// By gateway, then by app.
     pub(super) activations_by_pair: HashMap<ObjectKey, HashMap<ObjectKey, Arc<Activation>>>,
+    /// See [`Snapshot::digests`].
+    pub(super) digests: OnceLock<BTreeMap<ObjectReference, String>>,
 }
 
 impl Snapshot {

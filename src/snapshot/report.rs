@@ -184,11 +184,7 @@ impl Report {
             self.verdict(condition::ACCEPTED, Group::Accepted, "the spec is valid and has no conflict"),
             self.verdict(condition::RESOLVED_REFS, Group::ResolvedRefs, "all references lead to usable objects"),
         ];
-        if let Detail::Activation(detail) = &self.detail
-            && detail.has_key
-        {
-            verdicts.push(self.verdict(condition::KEY_READY, Group::KeyReady, "the key exists and may be used"));
-        }
+        verdicts.extend(self.key_ready());
         verdicts.push(self.programmed(now));
         verdicts
     }
@@ -204,6 +200,21 @@ impl Report {
             Some(first) => Verdict::fails(condition, first.code, messages.join("; ")),
             None => Verdict::holds(condition, good),
         }
+    }
+
+    /// Told of an activation whose method has a key, and of anything whose key has a fault.
+    fn key_ready(&self) -> Option<Verdict> {
+        let (has_key, exists) = match &self.detail {
+            Detail::Activation(detail) => (detail.has_key, !detail.keys.is_empty()),
+            Detail::Other | Detail::DataAdapter { .. } | Detail::App { .. } | Detail::Gateway { .. } => (false, false),
+        };
+        let good = "the key exists and may be used";
+        if self.finding(Group::KeyReady).is_some() || (has_key && exists) {
+            return Some(self.verdict(condition::KEY_READY, Group::KeyReady, good));
+        }
+        // Without a share of a pair, which a conflict denies it, nothing can be said of its key.
+        let message = "no key is looked for: see the condition Accepted";
+        has_key.then(|| Verdict::unknown(condition::KEY_READY, Code::NotAccepted, message))
     }
 
     fn programmed(&self, now: Timestamp) -> Verdict {

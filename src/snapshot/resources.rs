@@ -146,14 +146,18 @@ pub enum SecretUse {
 }
 
 impl SecretUse {
-    /// What a value of the label `hearthgate.dev/use` permits. `None`: the Secret is not for us.
-    pub fn of_label(value: &str) -> Option<Self> {
-        match value {
-            "credential" => Some(Self::Credential),
-            label::USE_KEY_PAIR => Some(Self::KeyPair),
-            label::USE_GATEWAY_SIGNING => Some(Self::GatewaySigning),
-            _ => None,
+    /// The value of the label `hearthgate.dev/use`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::KeyPair => label::USE_KEY_PAIR,
+            Self::GatewaySigning => label::USE_GATEWAY_SIGNING,
         }
+    }
+
+    /// What a value of that label permits. `None`: the Secret is not for us.
+    pub fn of_label(value: &str) -> Option<Self> {
+        [Self::Credential, Self::KeyPair, Self::GatewaySigning].into_iter().find(|usage| usage.as_str() == value)
     }
 }
 
@@ -184,9 +188,9 @@ impl Secret {
         annotations: BTreeMap<String, String>,
         data: BTreeMap<String, SecretBytes>,
     ) -> Self {
-        let allowed_hosts = annotations
-            .get(api::common::ALLOWED_HOSTS_ANNOTATION)
-            .map(|hosts| hosts.split(',').map(|host| host.trim().to_ascii_lowercase()).collect());
+        let allowed_hosts = annotations.get(api::common::ALLOWED_HOSTS_ANNOTATION).map(|hosts| {
+            hosts.split(',').map(|host| host.trim().to_ascii_lowercase()).filter(|host| !host.is_empty()).collect()
+        });
         Self {
             key,
             usage,

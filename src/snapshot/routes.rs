@@ -70,14 +70,39 @@ impl Routes {
             return Some(Place::KeySet(pair));
         }
         let gateways = gateways?;
-        // Prefixes end at a segment's border, and none lies below another: at most one fits.
-        path.match_indices('/').map(|(index, _)| index).chain([path.len()]).find_map(|end| {
-            let (prefix, rest) = path.split_at_checked(end)?;
-            match gateways.get(prefix)? {
-                Target::Served(gateway) => Some(Place::Gateway(gateway, rest)),
-                Target::NotServed(key) => Some(Place::NotServed(key)),
+        // Prefixes end at a segment's border. No served gateway lies below another; one that is not served may lie
+        // above or below a served one, and must not take its requests.
+        let borders = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
+        let mut not_served = None;
+        for end in borders.rev() {
+            let Some((prefix, rest)) = path.split_at_checked(end) else { continue };
+            match gateways.get(prefix) {
+                Some(Target::Served(gateway)) => return Some(Place::Gateway(gateway, rest)),
+                Some(Target::NotServed(key)) => not_served = not_served.or(Some(Place::NotServed(key))),
+                None => {}
             }
-        })
+        }
+        not_served
+    }
+
+    /// Each URL without its scheme, with what is there.
+    pub(super) fn view(&self) -> serde_json::Value {
+        let gateways = self.hosts.iter().flat_map(|(authority, paths)| {
+            paths.iter().map(move |(path, target)| {
+                let what = match target {
+                    Target::Served(gateway) => format!("Gateway {}", gateway.key),
+                    Target::NotServed(key) => format!("Gateway {key}, not served"),
+                };
+                (format!("{authority}{path}"), what)
+            })
+        });
+        let (authority, path) = &self.platform;
+        let key_sets = self.key_sets.keys().map(|key| {
+            let url = format!("{authority}{path}/{}/keys/{}/jwks.json", key.namespace, key.name);
+            (url, format!("key set of pair {key}"))
+        });
+        let routes: BTreeMap<String, String> = gateways.chain(key_sets).collect();
+        routes.into_iter().map(|(url, what)| (url, serde_json::Value::String(what))).collect()
     }
 
     fn key_set(&self, path: &str) -> Option<&Arc<KeyPair>> {

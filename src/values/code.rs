@@ -330,6 +330,12 @@ codes! {
     BatchRefused = "HG7068", Request, "BatchRefused",
         "Batches and transactions are not accepted: their entries are not looked into yet.",
         "Send the entries one by one.";
+    HeaderRefused = "HG7069", Request, "HeaderRefused",
+        "A header that must stand once stands there several times, or holds something that is no text.",
+        "Send the header once, in ASCII.";
+    BodyUnreadable = "HG7070", Request, "BodyUnreadable",
+        "The request's body broke off or stalled.",
+        "Send the request again.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";

@@ -92,13 +92,13 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let published = publisher.subscribe();
 
     let client = EhrClient::new(platform.addresses.clone());
-    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::new(EhrOutcomes::default()));
     let metrics = Arc::new(Metrics::default());
     let served = publisher.served();
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
 
     let (_serving, serving) = watch::channel(Serving::Here);
-    let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving };
+    let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock::default()), serving };
     let (control, handle) = Control::new(tools, published.clone(), recorded);
     let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
 

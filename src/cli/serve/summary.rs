@@ -40,7 +40,7 @@ pub(super) fn text(places: &Places, objects: &[LiveObject]) -> String {
 
 fn objects_table(objects: &[LiveObject]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["KIND", "NAME", "READY", "REASON", ""]);
     for live in objects {
         let ready = live.condition(condition::READY);

@@ -148,7 +148,7 @@ fn is_secret_of(app: Option<&App>, secret: &SecretString) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing::{self, CLIENT_ID, SECRET, World};
+    use crate::protocol::test_support::{self, CLIENT_ID, SECRET, World};
     use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
@@ -159,7 +159,7 @@ mod tests {
     fn authenticated(authorization: &[&str], body: &str) -> Result<String, OAuthError> {
         let request = TokenRequest::parse(Some(form::MEDIA_TYPE), body.as_bytes()).unwrap();
         let credential = Credential::read(authorization.iter().map(|value| value.as_bytes()), &request)?;
-        credential.authenticate(&testing::snapshot()).map(|app| app.key.name.clone())
+        credential.authenticate(&test_support::snapshot()).map(|app| app.key.name.clone())
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn grant(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing::World;
+    use crate::protocol::test_support::World;
     use crate::snapshot::ObjectKey;
     use crate::values::code::Code;
     use rstest::rstest;

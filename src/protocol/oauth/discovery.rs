@@ -66,7 +66,7 @@ fn scopes(gateway: &Gateway) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::testing::World;
+    use crate::protocol::test_support::World;
     use crate::snapshot::ObjectKey;
 
     #[test]

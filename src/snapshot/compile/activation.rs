@@ -95,19 +95,19 @@ fn check(
             findings.push(Finding::new(Code::InvalidSpec, field, message));
         }
     }
-    let (app, gateway) = (apps.get(&app_key)?, gateways.get(&gateway_key)?);
+    let (app, gateway) = (apps.get(&app_key), gateways.get(&gateway_key));
+    let adapter = gateway.map(|gateway| gateway.data_adapter.as_ref());
+    let authentication = authentication::check(lookup, &key.namespace, &spec.ehr_authentication, adapter, findings);
+    let (app, gateway) = (app?, gateway?);
     let ceilings = [
-        Ceiling { owner: format!("Activation {}", key.name), scopes: own.as_ref() },
-        Ceiling { owner: format!("Gateway {}", gateway.key.name), scopes: gateway.allowed_scopes.as_ref() },
+        Ceiling { owner: format!("Activation {}", key.name), field: "spec.scopes", scopes: own.as_ref() },
+        Ceiling {
+            owner: format!("Gateway {}", gateway.key.name),
+            field: "spec.gatewayRef",
+            scopes: gateway.allowed_scopes.as_ref(),
+        },
     ];
-    let (ceiling, dropped) = lower(&app.scopes, &ceilings);
-    for scope in &dropped {
-        let message =
-            format!("App {} asks for {}, which {} does not permit", app.key.name, scope.scope, scope.dropped_by);
-        findings.push(Finding::new(Code::ScopeNeverGranted, "spec.scopes", message));
-    }
-    let authentication =
-        authentication::check(lookup, &key.namespace, &spec.ehr_authentication, &gateway.data_adapter, findings);
+    let (ceiling, dropped) = lower(&app.key.name, &app.scopes, &ceilings, findings);
     Some(Draft { app: Arc::clone(app), gateway: Arc::clone(gateway), ceiling, dropped, authentication })
 }
 
@@ -115,7 +115,7 @@ fn moment(text: Option<&String>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
 
-/// The outermost object that switches the activation off.
+/// The object that switches the activation off; of several, the one that is nearest to it.
 fn suspended_by(key: &ObjectKey, object: &api::Activation, draft: Option<&Draft>) -> Option<ObjectReference> {
     let own = object.spec.suspend.then(|| ObjectReference::new(Kind::Activation, key.clone()));
     let others = draft.and_then(|draft| {
@@ -184,11 +184,13 @@ fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draf
     }
 }
 
-/// What each accepted activation asks of a key pair. One whose app or gateway has a fault keeps its pair: its public
-/// keys stay published, and nobody else gets the name meanwhile.
+/// What each activation asks of a key pair. One whose app or gateway has a fault, or that has a fault of its own, keeps
+/// its pair: its public keys stay published, and nobody else gets the name meanwhile.
 fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> Vec<Request<'resources>> {
-    let accepted = lookup.resources.activations.iter().filter(|(key, _)| reports.is_accepted(Kind::Activation, key));
-    accepted
+    lookup
+        .resources
+        .activations
+        .iter()
         .filter_map(|(key, object)| {
             let (spec, app_name, field) = authentication::key_pair(&object.spec.ehr_authentication)?;
             let app = &object.spec.app_ref.name;
@@ -196,6 +198,8 @@ fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> V
                 age: Age::of(&object.metadata, key),
                 common_name: app_name.unwrap_or(app).into(),
                 app: app.clone(),
+                app_exists: lookup.resources.apps.contains_key(&key.sibling(app)),
+                accepted: reports.is_accepted(Kind::Activation, key),
                 spec,
                 field,
                 observed: lookup.resources.observed.activations.get(&key.to_string()),

@@ -18,7 +18,7 @@ use crate::values::key::PublicKey;
 /// The namespace of derived client IDs (RFC 9562 §5.5). Changing it would change every derived client ID there is.
 const CLIENT_ID_NAMESPACE: Uuid = uuid!("6f1d6d0e-7f0c-5b61-9d0c-2f6a9b1f4c55");
 
-/// RFC 6749 §10.10 asks for secrets that cannot be guessed; shorter ones are typing errors or passwords.
+/// In characters. RFC 6749 §10.10 asks for secrets that cannot be guessed; shorter ones are typing errors or passwords.
 const SHORTEST_CLIENT_SECRET: usize = 16;
 
 /// The client ID of an app that chose none: the same before and after delete and recreate, restore, and offline.
@@ -83,7 +83,7 @@ fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<F
     for (index, secret) in spec.client_secrets.iter().flatten().enumerate() {
         let field = format!("spec.clientSecrets[{index}].secretRef");
         match lookup.credential_text(&key.namespace, &secret.secret_ref, &Receiver::Ourselves, &field) {
-            Ok(text) if text.expose_secret().len() < SHORTEST_CLIENT_SECRET => findings.push(invalid_entry(
+            Ok(text) if text.expose_secret().chars().count() < SHORTEST_CLIENT_SECRET => findings.push(invalid_entry(
                 &key.namespace,
                 &secret.secret_ref,
                 &field,
@@ -112,7 +112,10 @@ fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<F
 }
 
 fn warn_of_ignored(spec: &api::AppSpec, findings: &mut Vec<Finding>) {
-    let ignored = [("launchUri", spec.launch_uri.is_some()), ("redirectUris", spec.redirect_uris.is_some())];
+    let ignored = [
+        ("launchUri", spec.launch_uri.is_some()),
+        ("redirectUris", spec.redirect_uris.as_ref().is_some_and(|uris| !uris.is_empty())),
+    ];
     for (field, _) in ignored.into_iter().filter(|(_, given)| *given) {
         let message = format!("{field} is ignored: a BackendService acts without a user and is never launched");
         findings.push(Finding::new(Code::LaunchUriIgnored, format!("spec.{field}"), message));

@@ -57,28 +57,36 @@ enum Method {
     },
 }
 
-/// Follows the references of the method that the spec names. Faults go to `findings`.
+/// Follows the references of the method that the spec names. Faults go to `findings`. Without an adapter, because of
+/// faults elsewhere, what the spec itself says is checked all the same, so that a person learns of all faults at once.
 pub(super) fn check(
     lookup: &Lookup<'_>,
     namespace: &str,
     authentication: &activation::EhrAuthentication,
-    adapter: &DataAdapter,
+    adapter: Option<&DataAdapter>,
     findings: &mut Vec<Finding>,
 ) -> Option<Checked> {
     let checker = Checker { lookup, namespace, adapter };
     let method = match (&authentication.system, &authentication.user) {
         (Some(system), _) => checker.system(system, findings),
         (None, Some(user)) => checker.user(user, findings),
-        // The schema does not permit it.
-        (None, None) => None,
+        (None, None) => {
+            findings.push(no_method("spec.ehrAuthentication", "system or user"));
+            None
+        }
     };
     Some(Checked { method: method? })
+}
+
+/// The schema does not permit it; what is served must not depend on that.
+fn no_method(field: &str, methods: &str) -> Finding {
+    Finding::new(Code::InvalidSpec, field, format!("{field} must hold {methods}"))
 }
 
 struct Checker<'resources, 'spec> {
     lookup: &'spec Lookup<'resources>,
     namespace: &'spec str,
-    adapter: &'spec DataAdapter,
+    adapter: Option<&'spec DataAdapter>,
 }
 
 impl Checker<'_, '_> {
@@ -89,7 +97,7 @@ impl Checker<'_, '_> {
             return Some(Method::BackendAuth {
                 client_id: auth.client_id.clone(),
                 token_url: self.token_url(auth.token_url.as_ref(), base, findings)?,
-                audience: auth.audience.clone().or_else(|| self.adapter.oauth.audience.clone()),
+                audience: auth.audience.clone().or_else(|| self.adapter?.oauth.audience.clone()),
                 scopes: auth.scopes.join(" "),
             });
         }
@@ -105,7 +113,7 @@ impl Checker<'_, '_> {
             }));
         }
         if let Some(auth) = &system.basic {
-            let receiver = Receiver::Host(&self.adapter.fhir_base);
+            let receiver = self.adapter.map_or(Receiver::Ourselves, |adapter| Receiver::Host(&adapter.fhir_base));
             let header = self
                 .lookup
                 .credential_text(self.namespace, &auth.client_secret_ref, &receiver, BASIC)
@@ -115,7 +123,12 @@ impl Checker<'_, '_> {
                 });
             return header.map_err(|finding| findings.push(finding)).ok().map(Method::Basic);
         }
-        system.none.map(|_| Method::None)
+        if system.none.is_some() {
+            return Some(Method::None);
+        }
+        let methods = "one of backendAuth, clientCredentials, basic and none";
+        findings.push(no_method("spec.ehrAuthentication.system", methods));
+        None
     }
 
     fn user(&self, auth: &UserAuthentication, findings: &mut Vec<Finding>) -> Option<Method> {
@@ -132,14 +145,15 @@ impl Checker<'_, '_> {
             client_id: auth.client_id.clone(),
             secret,
             scopes: auth.scopes.as_ref().map(|scopes| scopes.join(" ")),
-            authorization_url: own.or_else(|| self.adapter.oauth.authorization_url.clone()),
+            authorization_url: own.or_else(|| self.adapter?.oauth.authorization_url.clone()),
             token_url,
         })
     }
 
     fn token_url(&self, own: Option<&HttpUrl>, base: &str, findings: &mut Vec<Finding>) -> Option<TokenUrl> {
         let Some(own) = own else {
-            return Some(self.adapter.oauth.token_url.clone().map_or(TokenUrl::Discovered, TokenUrl::Given));
+            let default = self.adapter.and_then(|adapter| adapter.oauth.token_url.clone());
+            return Some(default.map_or(TokenUrl::Discovered, TokenUrl::Given));
         };
         self.lookup.optional_url(Some(own), &format!("{base}.tokenUrl"), findings).map(TokenUrl::Given)
     }
@@ -151,9 +165,11 @@ impl Checker<'_, '_> {
         base: &str,
         findings: &mut Vec<Finding>,
     ) -> Option<SecretString> {
-        let receiver = match token_url {
-            TokenUrl::Given(url) => Receiver::Host(url),
-            TokenUrl::Discovered => Receiver::Discovered,
+        let receiver = match (token_url, self.adapter) {
+            (TokenUrl::Given(url), _) => Receiver::Host(url),
+            (TokenUrl::Discovered, Some(_)) => Receiver::Discovered,
+            // Where it would go is not known yet.
+            (TokenUrl::Discovered, None) => Receiver::Ourselves,
         };
         let field = format!("{base}.clientSecretRef");
         let secret = self.lookup.credential_text(self.namespace, reference, &receiver, &field);

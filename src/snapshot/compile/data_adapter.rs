@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::data_adapter::{ExternalAuth, OAuthDefaults, PrivateApiRoute, Timeouts, Tls};
 use super::super::report::Detail;
-use super::super::resources::SecretUse;
 use super::super::{DataAdapter, Finding, Kind, ObjectKey, ObjectReference, Report};
 use super::Reports;
 use super::age::identity;
@@ -183,13 +182,14 @@ fn check_tls(lookup: &Lookup<'_>, namespace: &str, tls: &api::data_adapter::Tls,
     });
     let client = tls.client_certificate_ref.as_ref().and_then(|reference| {
         let field = "spec.tls.clientCertificateRef";
-        let entry = |key: &str| {
-            let entry = SecretKeyReference { name: reference.name.clone(), key: key.into() };
-            lookup.credential(namespace, &entry, &Receiver::Ourselves, field)
+        let pem = |entry: &str, label: &str| {
+            let entry = SecretKeyReference { name: reference.name.clone(), key: entry.into() };
+            let bytes = lookup.credential(namespace, &entry, &Receiver::Ourselves, field)?;
+            let is_pem = bytes.expose_str().is_ok_and(|text| text.contains("-----BEGIN ") && text.contains(label));
+            let fault = format!("holds no {label} in PEM");
+            if is_pem { Ok(bytes) } else { Err(invalid_entry(namespace, &entry, field, &fault)) }
         };
-        let pair = lookup
-            .secret(namespace, &reference.name, SecretUse::Credential, field)
-            .and_then(|_| Ok((entry("tls.crt")?, entry("tls.key")?)));
+        let pair = pem("tls.crt", "CERTIFICATE").and_then(|chain| Ok((chain, pem("tls.key", "PRIVATE KEY")?)));
         pair.map_err(|finding| findings.push(finding)).ok()
     });
     Tls {

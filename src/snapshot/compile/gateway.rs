@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::gateway::{GatewayKeyRevision, GatewaySigning};
 use super::super::report::Detail;
-use super::super::resources::SecretUse;
+use super::super::resources::{Secret, SecretUse};
 use super::super::{DataAdapter, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::lookup::Lookup;
@@ -18,8 +18,11 @@ use crate::values::code::{Code, Group};
 use crate::values::key::{Algorithm, GatewayIdentity, GatewayKeys};
 use crate::values::url::EndpointUrl;
 
-/// The gateways that can be served, and the issuers of those that cannot.
-type Gateways = (BTreeMap<ObjectKey, Arc<Gateway>>, Vec<(ObjectKey, String)>);
+/// Authority and path of a public URL, as routes are looked up by.
+type Place = (String, String);
+
+/// The gateways that can be served, and the places of those that cannot.
+type Gateways = (BTreeMap<ObjectKey, Arc<Gateway>>, Vec<(ObjectKey, Place)>);
 
 pub(super) fn all(
     lookup: &Lookup<'_>,
@@ -38,10 +41,9 @@ pub(super) fn all(
         let adapter = data_adapters.get(&adapter_key);
         let gateway = check(lookup, key, object, &issuer, adapter, &mut findings);
         if !findings.iter().any(|finding| finding.code.group() == Group::Accepted) {
-            let (authority, path) = place(&issuer);
             // A gateway's own place beats one that another wrote down; then the oldest wins.
             let rank = (object.spec.public_url.is_some(), Age::of(&object.metadata, key));
-            claims.push((authority, path, rank, key.clone()));
+            claims.push((place(&issuer), rank, key.clone()));
         }
         reports.add(report(key, object, &issuer, adapter, findings));
         checked.insert(key.clone(), (issuer, gateway));
@@ -55,7 +57,9 @@ pub(super) fn all(
             Some(gateway) => {
                 served.insert(key, Arc::new(gateway));
             }
-            None => unserved.push((key, issuer)),
+            // A gateway that may not have its host says nothing about requests to it.
+            None if may_have_host(lookup, &key, &issuer) => unserved.push((key, place(&issuer))),
+            None => {}
         }
     }
     (served, unserved)
@@ -90,31 +94,34 @@ fn report(
 }
 
 /// Decides who has a URL: gateways may neither share one nor lie inside another's.
-fn settle_claims(mut claims: Vec<(String, String, (bool, Age), ObjectKey)>, reports: &mut Reports) {
-    claims.sort_by(|one, other| one.2.cmp(&other.2));
-    let mut taken: BTreeMap<(String, String), ObjectKey> = BTreeMap::new();
-    let mut above: BTreeMap<(String, String), ObjectKey> = BTreeMap::new();
-    for (authority, path, _, key) in claims {
-        let ancestors = ancestors(&path);
-        let holder = taken
-            .get(&(authority.clone(), path.clone()))
-            .or_else(|| above.get(&(authority.clone(), path.clone())))
-            .or_else(|| ancestors.iter().find_map(|prefix| taken.get(&(authority.clone(), (*prefix).into()))));
-        if let Some(holder) = holder {
+fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut Reports) {
+    claims.sort_by(|one, other| one.1.cmp(&other.1));
+    let mut taken: BTreeMap<Place, ObjectKey> = BTreeMap::new();
+    // What lies above a taken place, with the one that was there first.
+    let mut above: BTreeMap<Place, ObjectKey> = BTreeMap::new();
+    for (place, _, key) in claims {
+        let (authority, path) = &place;
+        let ancestors: Vec<Place> =
+            ancestors(path).into_iter().map(|prefix| (authority.clone(), prefix.to_owned())).collect();
+        let conflict = [("equals", taken.get(&place)), ("contains", above.get(&place))]
+            .into_iter()
+            .chain(ancestors.iter().map(|ancestor| ("lies below", taken.get(ancestor))))
+            .find_map(|(how, holder)| Some((how, holder?)));
+        if let Some((how, holder)) = conflict {
             let by = if holder.namespace == key.namespace {
                 format!("Gateway {}", holder.name)
             } else {
                 "a Gateway of another namespace".into()
             };
-            let message = format!("the public URL equals, contains or lies below that of {by}");
+            let message = format!("the public URL {authority}{path} {how} that of {by}");
             let finding = Finding::new(Code::PublicUrlConflict, "spec.publicUrl", message);
             reports.blame(&ObjectReference::new(Kind::Gateway, key), finding);
             continue;
         }
-        for prefix in ancestors {
-            above.insert((authority.clone(), prefix.into()), key.clone());
+        for ancestor in ancestors {
+            above.entry(ancestor).or_insert_with(|| key.clone());
         }
-        taken.insert((authority, path), key);
+        taken.insert(place, key);
     }
 }
 
@@ -124,17 +131,25 @@ fn ancestors(path: &str) -> Vec<&str> {
 }
 
 /// Authority and path of an issuer, as routes are looked up by.
-pub(super) fn place(issuer: &str) -> (String, String) {
+pub(super) fn place(issuer: &str) -> Place {
     EndpointUrl::parse(issuer)
         .map(|url| (url.authority().to_ascii_lowercase(), url.path_without_slash().to_owned()))
         .unwrap_or_default()
+}
+
+/// Whether a gateway of this namespace may be at this host: the platform's, or one that the installation gave to it.
+fn may_have_host(lookup: &Lookup<'_>, key: &ObjectKey, issuer: &str) -> bool {
+    EndpointUrl::parse(issuer).is_ok_and(|url| {
+        url.authority() == lookup.platform.public_url.authority()
+            || lookup.platform.public_hosts.get(&url.host()) == Some(&key.namespace)
+    })
 }
 
 fn issuer(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Gateway, findings: &mut Vec<Finding>) -> String {
     let default = format!("{}/{}/{}", lookup.platform.base(), key.namespace, key.name);
     let field = "spec.publicUrl";
     if key.name == "keys" {
-        let message = "the name keys is reserved: EHR-facing key sets live there";
+        let message = "the name keys is reserved, since EHR-facing key sets live there: give the gateway another name";
         findings.push(Finding::new(Code::PublicUrlConflict, "metadata.name", message));
     }
     let Some(chosen) = &object.spec.public_url else { return default };
@@ -145,28 +160,44 @@ fn issuer(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Gateway, findings:
             return default;
         }
     };
-    let path = url.path_without_slash();
-    if path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | "..")) || path.contains(['%', ';'])
-    {
-        let message = "publicUrl must have a plain path: no empty, dot or encoded segments";
-        findings.push(Finding::new(Code::InvalidSpec, field, message));
+    let mut blame = |code, message: String| findings.push(Finding::new(code, field, message));
+    if !has_plain_path(&url) {
+        let message = format!("{field} must have a plain path: no empty, dot or encoded segments, and no query");
+        blame(Code::InvalidSpec, message);
     }
-    let platform = &lookup.platform.public_url;
-    if url.authority() == platform.authority() {
-        let reserved = format!("{}/{}/keys", platform.path_without_slash(), key.namespace);
-        if path == reserved || path.starts_with(&format!("{reserved}/")) || path.starts_with("/.well-known") {
-            let message = format!("{chosen} is reserved for EHR-facing key sets and discovery", chosen = chosen.0);
-            findings.push(Finding::new(Code::PublicUrlConflict, field, message));
-        }
-    } else if lookup.platform.public_hosts.get(&url.host()) != Some(&key.namespace) {
+    if lookup.platform.public_url.is_https() && !url.is_https() {
+        blame(Code::InvalidSpec, format!("{field} must be an https URL, as the platform's is: tokens travel on it"));
+    }
+    if !may_have_host(lookup, key, url.as_str()) {
+        let (host, namespace) = (url.host(), &key.namespace);
         let message = format!(
-            "host {host} is not the platform's; the installation can allow it: --allow-public-host {host}={namespace}",
-            host = url.host(),
-            namespace = key.namespace
+            "host {host} is not the platform's; the installation can allow it: --allow-public-host {host}={namespace}"
         );
-        findings.push(Finding::new(Code::PublicUrlConflict, field, message));
+        blame(Code::PublicUrlConflict, message);
+    } else if is_reserved(lookup, &url) {
+        let message = format!("{} is reserved for EHR-facing key sets and discovery", url.as_str());
+        blame(Code::PublicUrlConflict, message);
     }
     url.without_slash().into()
+}
+
+fn has_plain_path(url: &EndpointUrl) -> bool {
+    let path = url.path_without_slash();
+    let mut segments = path.split('/').skip(1);
+    !url.as_str().contains('?')
+        && !path.contains(['%', ';'])
+        && segments.all(|segment| !segment.is_empty() && !matches!(segment, "." | ".."))
+}
+
+/// `/.well-known` at any host, and `<platform>/<any namespace>/keys`.
+fn is_reserved(lookup: &Lookup<'_>, url: &EndpointUrl) -> bool {
+    let platform = &lookup.platform.public_url;
+    let path = url.path_without_slash();
+    if path.split('/').nth(1) == Some(".well-known") {
+        return true;
+    }
+    let below_platform = path.strip_prefix(platform.path_without_slash()).filter(|rest| rest.starts_with('/'));
+    url.authority() == platform.authority() && below_platform.and_then(|rest| rest.split('/').nth(2)) == Some("keys")
 }
 
 fn check(
@@ -180,6 +211,7 @@ fn check(
     let spec = &object.spec;
     let allowed_scopes =
         spec.allowed_scopes.as_ref().map(|allowed| scopes::parse(allowed, "spec.allowedScopes", findings));
+    let signing = signing(lookup, key, spec.signing_keys.revision, findings);
     Some(Gateway {
         key: key.clone(),
         uid: identity(&object.metadata).0,
@@ -197,42 +229,71 @@ fn check(
             .flat_map(|cors| cors.allowed_origins.iter().cloned())
             .collect::<BTreeSet<_>>(),
         rate_limit: spec.rate_limit.clone(),
-        signing: signing(lookup, key, spec.signing_keys.revision),
+        signing,
         suspend: spec.suspend,
     })
 }
 
 /// The gateway's own keys, as far as they are made.
-fn signing(lookup: &Lookup<'_>, key: &ObjectKey, wanted: u32) -> GatewaySigning {
+fn signing(lookup: &Lookup<'_>, key: &ObjectKey, wanted: u32, findings: &mut Vec<Finding>) -> GatewaySigning {
     let prefix = format!("{}-signing-", key.name);
     let named = lookup.resources.secrets.range(key.sibling(&prefix)..).map_while(|(name, secret)| {
         let same = name.namespace == key.namespace;
         name.name.strip_prefix(&prefix).filter(|_| same).map(|revision| (revision, secret))
     });
-    let mut revisions: Vec<_> = named
-        .filter_map(|(revision, secret)| {
-            let identity = GatewayIdentity { gateway: key.name.clone(), revision: revision.parse().ok()? };
-            let ours = secret.usage == SecretUse::GatewaySigning && identity.may_adopt(&secret.annotations).is_ok();
-            let parsed = secret.parsed_gateway_keys.get_or_init(|| GatewayKeys::from_data(&secret.data).map(Arc::new));
-            let keys = Arc::clone(parsed.as_ref().ok().filter(|_| ours)?);
-            let es256_verifying = keys.es256.public().verifying_key(Algorithm::Es256).ok()?;
-            Some(GatewayKeyRevision {
-                revision: identity.revision,
-                es256_kid: keys.es256.thumbprint().to_string(),
-                keys,
-                es256_verifying,
-            })
-        })
-        .collect();
+    let mut revisions = Vec::new();
+    let mut fault = None;
+    for (revision, secret) in named {
+        // Only the name that we would write: no sign, no leading zero.
+        let Some(number) = revision.parse().ok().filter(|number: &u32| number.to_string() == revision) else {
+            continue;
+        };
+        let identity = GatewayIdentity { gateway: key.name.clone(), revision: number };
+        match read_signing(&identity, secret) {
+            Ok(own) => revisions.push(own),
+            Err(reason) if number == wanted => {
+                fault = Some(format!("Secret {} {reason}; it is left untouched", secret.key.name));
+            }
+            Err(_) => {}
+        }
+    }
     revisions.sort_by_key(|own| own.revision);
+    let made = revisions.iter().any(|own| own.revision == wanted);
+    let field = "spec.signingKeys";
+    if let Some(fault) = &fault {
+        findings.push(Finding::new(Code::KeyBelongsToAnother, field, fault.clone()));
+    } else if !made && !lookup.platform.makes_keys {
+        let name = GatewayIdentity { gateway: key.name.clone(), revision: wanted }.secret_name();
+        let message = format!("the signing keys {name} do not exist, and --no-new-keys forbids making them");
+        findings.push(Finding::new(Code::NewKeysForbidden, field, message));
+    }
     let recorded = lookup.resources.observed.gateways.get(&key.to_string()).copied();
     let current = revisions.iter().find(|own| Some(own.revision) == recorded).or_else(|| revisions.last()).cloned();
     let public: Vec<_> = revisions.iter().flat_map(|own| own.keys.jwks()).collect();
-    let made = revisions.iter().any(|own| own.revision == wanted);
     GatewaySigning {
         current,
         jwks: json!({ "keys": public }).to_string(),
-        missing_revision: (!made && lookup.platform.makes_keys).then_some(wanted),
+        missing_revision: (!made && fault.is_none() && lookup.platform.makes_keys).then_some(wanted),
         revisions,
     }
+}
+
+fn read_signing(identity: &GatewayIdentity, secret: &Secret) -> Result<GatewayKeyRevision, String> {
+    if secret.usage != SecretUse::GatewaySigning {
+        return Err(format!("is not labelled hearthgate.dev/use={}", SecretUse::GatewaySigning.as_str()));
+    }
+    identity.may_adopt(&secret.annotations).map_err(|reason| reason.to_string())?;
+    let parsed = secret.parsed_gateway_keys.get_or_init(|| GatewayKeys::from_data(&secret.data).map(Arc::new));
+    let keys = Arc::clone(parsed.as_ref().map_err(|error| format!("holds no usable signing keys: {error}"))?);
+    let es256_verifying = keys
+        .es256
+        .public()
+        .verifying_key(Algorithm::Es256)
+        .map_err(|problem| format!("holds no usable signing keys: {problem}"))?;
+    Ok(GatewayKeyRevision {
+        revision: identity.revision,
+        es256_kid: keys.es256.thumbprint().to_string(),
+        keys,
+        es256_verifying,
+    })
 }

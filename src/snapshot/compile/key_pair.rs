@@ -1,8 +1,8 @@
-//! Key pairs: who wins a name, which revisions exist, which is missing, lost or another's, and what is published.
+//! Key pairs: who wins a name, which key is missing, lost or withdrawn, what signs, and what is published.
 //!
 //! The promise (a key that may be registered at an EHR is never overwritten, silently regenerated or deleted) is kept
-//! by its three parties: here it is decided that a key is made only where none was ever recorded or pinned; the store
-//! creates and never replaces; nobody deletes.
+//! by its three parties: here it is decided that a key is made only for a revision that never was; the store creates
+//! and never replaces; nobody deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,20 +10,25 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::super::key_pair::{KeyPair, KeyRevision, MissingKey};
-use super::super::resources::{ObservedActivation, Secret, SecretUse};
+use super::super::resources::ObservedActivation;
 use super::super::{Finding, ObjectKey};
 use super::age::Age;
+use super::key_revisions::{brought, made};
 use super::lookup::Lookup;
 use crate::api;
 use crate::api::activation::{KeyAlgorithm, KeyPairSecretReference, KeyState, KeyStatus};
 use crate::values::code::Code;
-use crate::values::key::{self as key_values, Algorithm, PairIdentity, PairKind, annotation, file};
+use crate::values::key::{Algorithm, PairIdentity, PairKind, annotation};
 
 /// What one activation asks of a pair.
 pub(super) struct Request<'resources> {
     pub(super) activation: ObjectKey,
     pub(super) age: Age,
     pub(super) app: String,
+    /// Whether that App exists: before it does, its name may be a typing error, and no key is made for it.
+    pub(super) app_exists: bool,
+    /// Whether the activation has no fault of its own.
+    pub(super) accepted: bool,
     pub(super) common_name: String,
     pub(super) spec: &'resources api::activation::KeyPair,
     /// Where `spec` stands, such as `spec.ehrAuthentication.system.backendAuth.keyPair`.
@@ -62,12 +67,17 @@ impl Request<'_> {
         PairKind::of(algorithm, self.spec.rsa_bits).unwrap_or(PairKind::Rsa2048)
     }
 
+    /// What all activations that share a pair must agree on.
     fn terms(&self) -> (&str, PairKind, Option<&KeyPairSecretReference>) {
         (&self.app, self.kind(), self.spec.secret_ref.as_ref())
     }
 
     fn recorded(&self) -> impl Iterator<Item = &KeyStatus> {
         self.observed.iter().flat_map(|observed| &observed.keys)
+    }
+
+    fn record_of(&self, thumbprint: &str) -> Option<&KeyStatus> {
+        self.recorded().find(|key| key.thumbprint == thumbprint)
     }
 }
 
@@ -79,24 +89,39 @@ pub(super) fn settle(lookup: &Lookup<'_>, requests: Vec<Request<'_>>) -> Settled
     }
     let mut settled = Settled { pairs: BTreeMap::new(), shares: BTreeMap::new(), findings: Vec::new() };
     for (key, mut members) in by_pair {
-        members.sort_by(|one, other| one.age.cmp(&other.age));
+        rank(lookup, &key, &mut members);
         exclude_strangers(&key, &mut members, &mut settled.findings);
-        settle_pair(lookup, key, &members, &mut settled);
+        if let Some(claim) = Claim::new(lookup, key, &members) {
+            claim.settle(lookup, &mut settled);
+        }
     }
     settled
 }
 
-/// The oldest member decides whose the pair is and what it is; who disagrees is told and left out.
+/// Sorts by who may decide. The App whose keys the Secrets are comes first, however often its activation was deleted
+/// and made anew: those keys may be registered. An activation with a fault of its own comes after those in order.
+fn rank(lookup: &Lookup<'_>, key: &ObjectKey, members: &mut [Request<'_>]) {
+    let owners: BTreeSet<&str> = lookup
+        .revisions_of(key)
+        .iter()
+        .filter_map(|secret| secret.annotations.get(annotation::APP).map(String::as_str))
+        .collect();
+    members.sort_by_cached_key(|member| (!owners.contains(member.app.as_str()), !member.accepted, member.age.clone()));
+}
+
+/// The first member decides whose the pair is and what it is; who disagrees is told and left out.
 fn exclude_strangers(key: &ObjectKey, members: &mut Vec<Request<'_>>, findings: &mut Vec<(ObjectKey, Finding)>) {
-    let Some((oldest, younger)) = members.split_first() else { return };
+    let Some((first, others)) = members.split_first() else { return };
     let mut excluded = BTreeSet::new();
-    for member in younger.iter().filter(|member| member.terms() != oldest.terms()) {
+    for member in others.iter().filter(|member| member.terms() != first.terms()) {
+        let source = first.spec.secret_ref.as_ref().map_or(String::new(), |own| format!(", from Secret {}", own.name));
         let message = format!(
-            "key pair {} belongs to Activation {} (App {}, {}): give keyPair.name another value, or ask for the same",
+            "key pair {} is that of Activation {}, for App {} with {}{source}: only activations of one App with the same \
+             algorithm, rsaBits and secretRef share a pair; give keyPair.name another value, or make them equal",
             key.name,
-            oldest.activation.name,
-            oldest.app,
-            oldest.kind().algorithm(),
+            first.activation.name,
+            first.app,
+            first.kind(),
         );
         findings.push((member.activation.clone(), Finding::new(Code::KeyPairConflict, member.field, message)));
         excluded.insert(member.activation.clone());
@@ -104,224 +129,240 @@ fn exclude_strangers(key: &ObjectKey, members: &mut Vec<Request<'_>>, findings: 
     members.retain(|member| !excluded.contains(&member.activation));
 }
 
-fn settle_pair(lookup: &Lookup<'_>, key: ObjectKey, members: &[Request<'_>], settled: &mut Settled) {
-    let Some(oldest) = members.first() else { return };
-    let withdrawn: BTreeSet<&str> =
-        members.iter().flat_map(|member| member.spec.withdrawn.iter().map(String::as_str)).collect();
-    let wanted = PairIdentity {
-        app: oldest.app.clone(),
-        pair: key.name.clone(),
-        revision: members.iter().map(|member| member.spec.revision).max().unwrap_or(1),
-        kind: oldest.kind(),
-    };
-    let (existing, fault) = match &oldest.spec.secret_ref {
-        Some(reference) => brought(lookup, &key, reference, &wanted),
-        None => made(lookup, &key, &wanted),
-    };
-    let (gone, usable): (Vec<_>, Vec<_>) =
-        existing.iter().cloned().partition(|own| withdrawn.contains(own.thumbprint.to_string().as_str()));
-    let lost = members.iter().any(|member| !lost_keys(member, &existing, wanted.revision).is_empty());
-    let wanted_exists = existing.iter().any(|own| own.revision == wanted.revision);
-    let may_make = oldest.spec.secret_ref.is_none() && fault.is_none() && !wanted_exists && !lost;
-    let missing = (may_make && lookup.platform.makes_keys)
-        .then(|| MissingKey { identity: wanted.clone(), common_name: oldest.common_name.clone() });
-
-    for member in members {
-        let finding = if let Some(lost) = lost_keys(member, &existing, wanted.revision).first() {
-            Some(Finding::new(Code::KeyLost, member.field, lost.clone()))
-        } else if let Some(fault) = &fault {
-            Some(Finding { field: member.field.into(), ..fault.clone() })
-        } else if may_make && !lookup.platform.makes_keys {
-            let message = format!("key {} does not exist, and --no-new-keys forbids to make it", wanted.secret_name());
-            Some(Finding::new(Code::NewKeysForbidden, member.field, message))
-        } else if usable.is_empty() && !gone.is_empty() {
-            let message = format!("every key of pair {} was withdrawn: raise keyPair.revision", key.name);
-            Some(Finding::new(Code::KeyWithdrawn, member.field, message))
-        } else if usable.is_empty() {
-            Some(Finding::new(Code::KeyCreating, member.field, format!("key {} is being made", wanted.secret_name())))
-        } else {
-            None
-        };
-        settled.findings.extend(finding.map(|finding| (member.activation.clone(), finding)));
-    }
-
-    let published = usable.iter().filter(|own| !is_retired(own, members)).map(|own| own.signing.jwk());
-    let jwks = json!({ "keys": published.collect::<Vec<_>>() }).to_string();
-    let pair = Arc::new(KeyPair {
-        jwks_url: lookup.platform.key_set_url(&key.namespace, &key.name),
-        app: wanted.app.clone(),
-        kind: wanted.kind,
-        missing,
-        jwks,
-        revisions: usable.clone(),
-        key: key.clone(),
-    });
-    for member in members {
-        let signing = signing_key(member, &usable);
-        let keys = statuses(member, &usable, &gone);
-        let share = Share { pair: Arc::clone(&pair), signing, keys };
-        settled.shares.insert(member.activation.clone(), share);
-    }
-    settled.pairs.insert(key, pair);
+/// A pair, who shares it, and what there is of it.
+struct Claim<'members, 'resources> {
+    key: ObjectKey,
+    members: &'members [Request<'resources>],
+    wanted: PairIdentity,
+    common_name: String,
+    brought: bool,
+    /// Thumbprints that any member withdrew: a leaked key is leaked for all.
+    withdrawn: BTreeSet<&'resources str>,
+    /// The revisions that exist, withdrawn ones too, oldest first.
+    existing: Vec<Arc<KeyRevision>>,
+    /// Those of them that may be used.
+    usable: Vec<Arc<KeyRevision>>,
+    /// Why the wanted revision can neither be used nor made.
+    fault: Option<Finding>,
+    /// The first activation that misses a key.
+    missed_by: Option<&'members ObjectKey>,
+    /// Whether the wanted revision may be made.
+    is_new: bool,
 }
 
-/// The revisions that we made and that are ours, and what stands where the wanted one should be.
-fn made(lookup: &Lookup<'_>, key: &ObjectKey, wanted: &PairIdentity) -> (Vec<Arc<KeyRevision>>, Option<Finding>) {
-    let mut revisions = Vec::new();
-    let mut fault = None;
-    let marked = lookup.revisions_of(key).iter().copied();
-    let named = lookup.secret_of(key, wanted).filter(|secret| !secret.annotations.contains_key(annotation::KEY_PAIR));
-    for secret in marked.chain(named) {
-        let revision = secret.annotations.get(annotation::REVISION).and_then(|text| text.parse().ok());
-        let identity = PairIdentity { revision: revision.unwrap_or(wanted.revision), ..wanted.clone() };
-        let adopted = if secret.key.name == identity.secret_name() {
-            adopt(secret, &identity)
-        } else {
-            Err(format!("says that it is revision {}, which its name denies", identity.revision))
+impl<'members, 'resources> Claim<'members, 'resources> {
+    fn new(lookup: &Lookup<'_>, key: ObjectKey, members: &'members [Request<'resources>]) -> Option<Self> {
+        let first = members.first()?;
+        let withdrawn: BTreeSet<&str> =
+            members.iter().flat_map(|member| member.spec.withdrawn.iter().map(String::as_str)).collect();
+        let in_order = members.iter().any(|member| member.accepted);
+        let asked = members.iter().filter(|member| member.accepted || !in_order).map(|member| member.spec.revision);
+        let wanted = PairIdentity {
+            app: first.app.clone(),
+            pair: key.name.clone(),
+            revision: asked.max().unwrap_or(1),
+            kind: first.kind(),
         };
-        match adopted {
-            Ok(revision) => revisions.push(revision),
-            Err(reason) if secret.key.name == wanted.secret_name() => {
-                let message = format!("Secret {} {reason}; it is left untouched", secret.key.name);
-                fault = Some(Finding::new(Code::KeyBelongsToAnother, "", message));
-            }
-            Err(_) => {}
+        let (existing, fault) = match &first.spec.secret_ref {
+            Some(reference) => brought(lookup, &key, reference, &wanted),
+            None => made(lookup, &key, &wanted),
+        };
+        let is_withdrawn = |own: &Arc<KeyRevision>| withdrawn.contains(own.thumbprint.to_string().as_str());
+        let usable = existing.iter().filter(|own| !is_withdrawn(own)).cloned().collect();
+        let mut claim = Self {
+            brought: first.spec.secret_ref.is_some(),
+            common_name: first.common_name.clone(),
+            key,
+            members,
+            wanted,
+            withdrawn,
+            existing,
+            usable,
+            fault,
+            missed_by: None,
+            is_new: false,
+        };
+        let misses_a_key = members.iter().find(|member| !claim.lost_keys(member).is_empty());
+        claim.missed_by = misses_a_key.map(|member| &member.activation);
+        claim.is_new = claim.wants_new_revision();
+        Some(claim)
+    }
+
+    fn settle(self, lookup: &Lookup<'_>, settled: &mut Settled) {
+        let makes_keys = lookup.platform.makes_keys;
+        let somebody_may_ask = self.members.iter().any(|member| member.accepted && member.app_exists);
+        let missing = (self.is_new && makes_keys && somebody_may_ask)
+            .then(|| MissingKey { identity: self.wanted.clone(), common_name: self.common_name.clone() });
+        for member in self.members {
+            let finding = self.finding(member, makes_keys);
+            settled.findings.extend(finding.map(|finding| (member.activation.clone(), finding)));
         }
-    }
-    revisions.sort_by_key(|own: &Arc<KeyRevision>| own.revision);
-    (revisions, fault)
-}
-
-fn adopt(secret: &Secret, identity: &PairIdentity) -> Result<Arc<KeyRevision>, String> {
-    if secret.usage != SecretUse::KeyPair {
-        return Err("is not labelled hearthgate.dev/use=key-pair".into());
-    }
-    let parsed = parsed(secret).map_err(|error| format!("holds no usable key pair: {error}"))?;
-    identity.may_adopt(&secret.annotations, parsed).map_err(|reason| reason.to_string())?;
-    Ok(Arc::new(revision(identity.revision, &secret.key.name, parsed)))
-}
-
-fn parsed(secret: &Secret) -> Result<&key_values::ParsedKeyPair, &key_values::KeyError> {
-    secret.parsed_key_pair.get_or_init(|| key_values::ParsedKeyPair::from_data(&secret.data)).as_ref()
-}
-
-/// A key of one's own: one revision, whatever number the spec gives it.
-fn brought(
-    lookup: &Lookup<'_>,
-    key: &ObjectKey,
-    reference: &KeyPairSecretReference,
-    wanted: &PairIdentity,
-) -> (Vec<Arc<KeyRevision>>, Option<Finding>) {
-    let result = lookup.secret(&key.namespace, &reference.name, SecretUse::KeyPair, "").and_then(|secret| {
-        if let Some(owner) = secret.annotations.get(annotation::APP).filter(|owner| **owner != wanted.app) {
-            let message = format!("Secret {} belongs to App {owner}", reference.name);
-            return Err(Finding::new(Code::KeyBelongsToAnother, "", message));
+        let signing: Vec<_> = self.members.iter().map(|member| (member, self.signing_key(member))).collect();
+        let signs = |own: &KeyRevision| {
+            signing.iter().filter_map(|(_, key)| key.as_ref()).any(|key| key.thumbprint == own.thumbprint)
+        };
+        let published = self.usable.iter().filter(|own| signs(own) || !self.is_retired(own));
+        let published: Vec<_> = published.map(|own| own.signing.jwk()).collect();
+        let pair = Arc::new(KeyPair {
+            jwks_url: lookup.platform.key_set_url(&self.key.namespace, &self.key.name),
+            app: self.wanted.app.clone(),
+            kind: self.wanted.kind,
+            missing,
+            jwks: json!({ "keys": published }).to_string(),
+            revisions: self.usable.clone(),
+            key: self.key.clone(),
+        });
+        for (member, signing) in signing {
+            let share = Share { pair: Arc::clone(&pair), signing, keys: self.statuses(member) };
+            settled.shares.insert(member.activation.clone(), share);
         }
-        let Some(private) = secret.data.get(&reference.key) else {
-            let message = format!("Secret {} has no entry {:?}", secret.key, reference.key);
-            return Err(Finding::new(Code::SecretKeyMissing, "", message));
-        };
-        let invalid = |fault: String| {
-            Finding::new(Code::SecretInvalid, "", format!("entry {:?} of Secret {} {fault}", reference.key, secret.key))
-        };
-        let own;
-        let parsed = if reference.key == file::PRIVATE_PEM {
-            parsed(secret).map_err(|error| invalid(error.to_string()))?
-        } else {
-            let data = BTreeMap::from([(file::PRIVATE_PEM.to_owned(), private.clone())]);
-            own = key_values::ParsedKeyPair::from_data(&data).map_err(|error| invalid(error.problem.to_string()))?;
-            &own
-        };
-        if parsed.kind() != wanted.kind.key_kind() {
-            return Err(invalid(format!("is {}, but keyPair asks for {}", parsed.kind(), wanted.kind.key_kind())));
+        settled.pairs.insert(self.key, pair);
+    }
+
+    /// Whether the wanted revision may be made: only one above all that exist or were ever recorded, and never while
+    /// a key is missed. Lowering the revision, or losing a key's Secret, makes none.
+    fn wants_new_revision(&self) -> bool {
+        let existing = self.existing.iter().map(|own| own.revision);
+        let recorded = self.members.iter().flat_map(Request::recorded).map(|key| key.revision);
+        let highest = existing.chain(recorded).max().unwrap_or(0);
+        !self.brought && self.fault.is_none() && self.wanted.revision > highest && self.missed_by.is_none()
+    }
+
+    /// What is wrong with the keys of this member.
+    fn finding(&self, member: &Request<'_>, makes_keys: bool) -> Option<Finding> {
+        let finding = |code, message: String| Some(Finding::new(code, member.field, message));
+        let (pair, name) = (&self.key.name, self.wanted.secret_name());
+        let lost = self.lost_keys(member);
+        if !lost.is_empty() {
+            return finding(Code::KeyLost, lost.join("; "));
         }
-        Ok(Arc::new(revision(wanted.revision, &secret.key.name, parsed)))
-    });
-    match result {
-        Ok(revision) => (vec![revision], None),
-        Err(finding) => (Vec::new(), Some(finding)),
+        if let Some(fault) = &self.fault {
+            return Some(Finding { field: format!("{}{}", member.field, fault.field), ..fault.clone() });
+        }
+        if self.is_new && !makes_keys {
+            return finding(
+                Code::NewKeysForbidden,
+                format!("key {name} does not exist, and --no-new-keys forbids making it"),
+            );
+        }
+        if !self.usable.is_empty() {
+            return None;
+        }
+        if self.is_new {
+            let message = if !member.accepted {
+                format!("key {name} is not made before the activation is accepted")
+            } else if !member.app_exists {
+                format!("key {name} is made once App {} exists", member.app)
+            } else {
+                format!("key {name} is being made")
+            };
+            return finding(Code::KeyCreating, message);
+        }
+        let recorded_as_withdrawn =
+            |member: &Request<'_>| member.recorded().any(|key| key.state == KeyState::Withdrawn);
+        if !self.existing.is_empty() || recorded_as_withdrawn(member) {
+            return finding(
+                Code::KeyWithdrawn,
+                format!("every key of pair {pair} was withdrawn: raise keyPair.revision"),
+            );
+        }
+        let message = match self.missed_by {
+            Some(other) => format!("pair {pair} has no key: see Activation {}, which misses one", other.name),
+            None => format!("pair {pair} has no key left: restore its Secret from a backup, or raise keyPair.revision"),
+        };
+        finding(Code::KeyLost, message)
     }
-}
 
-fn revision(revision: u32, secret_name: &str, parsed: &key_values::ParsedKeyPair) -> KeyRevision {
-    let certificate = parsed.certificate();
-    KeyRevision {
-        revision,
-        secret_name: secret_name.into(),
-        thumbprint: parsed.thumbprint(),
-        signing: parsed.signing().clone(),
-        certificate_pem: certificate.map(|certificate| certificate.pem().into()),
-        certificate_fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
-        not_after: certificate.map(|certificate| certificate.not_after().to_string()),
+    /// Sentences on keys that were recorded or pinned for this activation and are gone.
+    ///
+    /// A recorded key that is over (retired, withdrawn) is not missed. One that a higher revision has overtaken in the
+    /// spec is not waited for either: raising the revision is how a person gets out of `KeyLost`.
+    fn lost_keys(&self, member: &Request<'_>) -> Vec<String> {
+        let is_missed = |thumbprint: &str| {
+            !self.existing.iter().any(|own| own.thumbprint.to_string() == thumbprint)
+                && !self.withdrawn.contains(thumbprint)
+        };
+        let recorded: BTreeMap<&str, &KeyStatus> = member
+            .recorded()
+            .filter(|key| !is_over(key.state) && key.revision >= self.wanted.revision && is_missed(&key.thumbprint))
+            .map(|key| (key.thumbprint.as_str(), key))
+            .collect();
+        let pinned: BTreeSet<&str> =
+            member.spec.thumbprints.iter().map(String::as_str).filter(|pin| is_missed(pin)).collect();
+        let thumbprints: BTreeSet<&str> = recorded.keys().copied().chain(pinned.iter().copied()).collect();
+        let sentence = |thumbprint: &str| {
+            let what = match (pinned.contains(thumbprint), recorded.get(thumbprint)) {
+                (_, Some(key)) => format!("key {thumbprint} (recorded, Secret {})", key.secret_name),
+                (_, None) => format!("key {thumbprint} (pinned)"),
+            };
+            let way_out = if pinned.contains(thumbprint) { "remove the pin and " } else { "" };
+            format!(
+                "{what} is gone, and no new key is made in its place: restore its Secret from a backup; \
+                 if it is lost for good, {way_out}raise keyPair.revision"
+            )
+        };
+        thumbprints.into_iter().map(sentence).collect()
     }
-}
 
-/// Sentences on keys that were recorded or pinned for this activation and are gone.
-///
-/// A recorded key that is over (retired, withdrawn) is not missed. One that a higher revision has overtaken in the spec
-/// is not waited for either: raising the revision is how a person gets out of `KeyLost`.
-fn lost_keys(member: &Request<'_>, existing: &[Arc<KeyRevision>], wanted: u32) -> Vec<String> {
-    let exists = |thumbprint: &str| existing.iter().any(|own| own.thumbprint.to_string() == thumbprint);
-    let is_withdrawn = |thumbprint: &str| member.spec.withdrawn.iter().any(|withdrawn| withdrawn == thumbprint);
-    let pinned = member.spec.thumbprints.iter().filter(|pin| !exists(pin) && !is_withdrawn(pin)).map(|pin| {
-        format!("the pinned key {pin} is gone: restore its Secret from a backup; no new key is made in its place")
-    });
-    let recorded = member.recorded().filter(|key| {
-        let over = matches!(key.state, KeyState::Retired | KeyState::Withdrawn);
-        !over && key.revision >= wanted && !exists(&key.thumbprint) && !is_withdrawn(&key.thumbprint)
-    });
-    let recorded = recorded.map(|key| {
-        format!(
-            "the recorded key {} (Secret {}) is gone: restore the Secret from a backup; no new key is made in its place",
-            key.thumbprint, key.secret_name
-        )
-    });
-    pinned.chain(recorded).collect()
-}
+    /// The key that status records as signing; where there is none, the newest that is not retired.
+    fn signing_key(&self, member: &Request<'_>) -> Option<Arc<KeyRevision>> {
+        let state = |own: &KeyRevision| member.record_of(&own.thumbprint.to_string()).map(|key| key.state);
+        let newest_first = || self.usable.iter().rev();
+        newest_first()
+            .find(|own| state(own) == Some(KeyState::Signing))
+            .or_else(|| newest_first().find(|own| state(own) != Some(KeyState::Retired)))
+            .or_else(|| self.usable.last())
+            .cloned()
+    }
 
-/// The key that status records as signing; where status is gone, the newest there is.
-fn signing_key(member: &Request<'_>, usable: &[Arc<KeyRevision>]) -> Option<Arc<KeyRevision>> {
-    let recorded = member.recorded().find(|key| key.state == KeyState::Signing);
-    recorded
-        .and_then(|key| usable.iter().find(|own| own.thumbprint.to_string() == key.thumbprint))
-        .or_else(|| usable.last())
-        .cloned()
-}
-
-/// Whether no member needs an EHR to trust this key any more.
-fn is_retired(own: &KeyRevision, members: &[Request<'_>]) -> bool {
-    let thumbprint = own.thumbprint.to_string();
-    let mut records = members.iter().flat_map(Request::recorded).filter(|key| key.thumbprint == thumbprint).peekable();
-    records.peek().is_some() && records.all(|key| key.state == KeyState::Retired)
-}
-
-/// The keys as status shows them: what exists, with what was recorded of it; and what was recorded and is gone.
-fn statuses(member: &Request<'_>, usable: &[Arc<KeyRevision>], gone: &[Arc<KeyRevision>]) -> Vec<KeyStatus> {
-    let status = |own: &KeyRevision, state: KeyState| {
+    /// Whether no member needs an EHR to trust this key any more.
+    fn is_retired(&self, own: &KeyRevision) -> bool {
         let thumbprint = own.thumbprint.to_string();
-        let recorded = member.recorded().find(|key| key.thumbprint == thumbprint);
-        let kept = recorded.map(|key| key.state).filter(|state| !matches!(state, KeyState::Lost | KeyState::Withdrawn));
-        KeyStatus {
-            revision: own.revision,
-            kid: thumbprint.clone(),
-            thumbprint,
-            state: if state == KeyState::Withdrawn { state } else { kept.unwrap_or(state) },
-            secret_name: own.secret_name.clone(),
-            certificate_fingerprint: own.certificate_fingerprint.clone(),
-            not_after: own.not_after.clone(),
-            signing_since: recorded.and_then(|key| key.signing_since.clone()),
-        }
-    };
-    let mut keys: Vec<KeyStatus> = usable.iter().map(|own| status(own, KeyState::Pending)).collect();
-    keys.extend(gone.iter().map(|own| status(own, KeyState::Withdrawn)));
-    let missed = member.recorded().filter(|recorded| !keys.iter().any(|key| key.thumbprint == recorded.thumbprint));
-    let missed: Vec<_> = missed
-        .map(|recorded| {
-            let over = matches!(recorded.state, KeyState::Retired | KeyState::Withdrawn);
-            KeyStatus { state: if over { recorded.state } else { KeyState::Lost }, ..recorded.clone() }
-        })
-        .collect();
-    keys.extend(missed);
-    keys.sort_by(|one, other| (one.revision, &one.thumbprint).cmp(&(other.revision, &other.thumbprint)));
-    keys
+        let mut records = self.members.iter().filter_map(|member| member.record_of(&thumbprint)).peekable();
+        records.peek().is_some() && records.all(|key| key.state == KeyState::Retired)
+    }
+
+    /// The keys as status shows them: what exists, with what was recorded of it; and what was recorded and is gone.
+    fn statuses(&self, member: &Request<'_>) -> Vec<KeyStatus> {
+        let existing = self.existing.iter().map(|own| {
+            let thumbprint = own.thumbprint.to_string();
+            let recorded = member.record_of(&thumbprint);
+            let kept = recorded.map(|key| key.state);
+            let state = if self.withdrawn.contains(thumbprint.as_str()) {
+                KeyState::Withdrawn
+            } else {
+                kept.filter(|state| !matches!(state, KeyState::Lost | KeyState::Withdrawn)).unwrap_or(KeyState::Pending)
+            };
+            KeyStatus {
+                revision: own.revision,
+                kid: thumbprint.clone(),
+                thumbprint,
+                state,
+                secret_name: own.secret_name.clone(),
+                certificate_fingerprint: own.certificate_fingerprint.clone(),
+                not_after: own.not_after.clone(),
+                signing_since: recorded.and_then(|key| key.signing_since.clone()),
+            }
+        });
+        let mut keys: Vec<KeyStatus> = existing.collect();
+        let gone = member.recorded().filter(|recorded| !keys.iter().any(|key| key.thumbprint == recorded.thumbprint));
+        let gone: Vec<_> = gone
+            .map(|recorded| {
+                let state = match recorded.state {
+                    over if is_over(over) => over,
+                    _ if self.withdrawn.contains(recorded.thumbprint.as_str()) => KeyState::Withdrawn,
+                    _ => KeyState::Lost,
+                };
+                KeyStatus { state, ..recorded.clone() }
+            })
+            .collect();
+        keys.extend(gone);
+        keys.sort_by(|one, other| (one.revision, &one.thumbprint).cmp(&(other.revision, &other.thumbprint)));
+        keys
+    }
+}
+
+/// Whether a key has had its day, so that nobody misses it.
+fn is_over(state: KeyState) -> bool {
+    matches!(state, KeyState::Retired | KeyState::Withdrawn)
 }

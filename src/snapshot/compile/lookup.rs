@@ -1,6 +1,5 @@
 //! Following references to Secrets and ConfigMaps, and judging URLs: what every kind needs while it is checked.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::super::report::Detail;
 use super::super::resources::{Secret, SecretUse};
 use super::super::{Finding, Kind, ObjectKey, ObjectReference, Platform, Report, Resources};
 use super::Reports;
+use crate::api::data_adapter::CaBundleKind;
 use crate::api::{HttpUrl, SecretKeyReference};
 use crate::values::code::Code;
 use crate::values::key::{PairIdentity, annotation};
@@ -22,8 +22,6 @@ pub(super) struct Lookup<'resources> {
     pub(super) platform: &'resources Platform,
     /// Key pair Secrets by namespace and the pair that their annotation names.
     key_secrets: BTreeMap<ObjectKey, Vec<&'resources Arc<Secret>>>,
-    /// Credentials that something refers to.
-    used: RefCell<BTreeSet<ObjectKey>>,
 }
 
 /// Where a credential would be sent.
@@ -44,7 +42,7 @@ impl<'resources> Lookup<'resources> {
                 key_secrets.entry(secret.key.sibling(pair)).or_default().push(secret);
             }
         }
-        Self { resources, platform, key_secrets, used: RefCell::default() }
+        Self { resources, platform, key_secrets }
     }
 
     /// The Secrets that say that they are revisions of this pair, sorted by name.
@@ -67,16 +65,20 @@ impl<'resources> Lookup<'resources> {
     ) -> Result<&'resources SecretBytes, Finding> {
         let secret = self.secret(namespace, &reference.name, SecretUse::Credential, field)?;
         if let Some(allowed) = &secret.allowed_hosts {
-            let host = match receiver {
-                Receiver::Ourselves => None,
-                Receiver::Host(url) => Some(url.host()),
-                Receiver::Discovered => Some("(as the EHR's SMART configuration says)".into()),
+            let fault = match receiver {
+                Receiver::Host(url) if !allowed.contains(&url.host()) => {
+                    Some(format!("may not be sent to {}", url.host()))
+                }
+                Receiver::Discovered => Some(
+                    "may not be sent to a host that only the EHR's SMART configuration tells; give tokenUrl".into(),
+                ),
+                Receiver::Ourselves | Receiver::Host(_) => None,
             };
-            if let Some(host) = host.filter(|host| !allowed.contains(host)) {
+            if let Some(fault) = fault {
                 let message = format!(
-                    "Secret {namespace}/{} may not be sent to {host}: its annotation hearthgate.dev/allowed-hosts names {}",
+                    "Secret {namespace}/{} {fault}: its annotation hearthgate.dev/allowed-hosts names {}",
                     reference.name,
-                    allowed.join(", ")
+                    if allowed.is_empty() { "no host".into() } else { allowed.join(", ") }
                 );
                 return Err(Finding::new(Code::HostNotAllowed, field, message));
             }
@@ -115,20 +117,19 @@ impl<'resources> Lookup<'resources> {
         usage: SecretUse,
         field: &str,
     ) -> Result<&'resources Arc<Secret>, Finding> {
-        let key = ObjectKey::new(namespace, name);
-        match self.resources.secrets.get(&key).filter(|secret| secret.usage == usage) {
+        let found = self.resources.secrets.get(&ObjectKey::new(namespace, name));
+        match found {
+            Some(secret) if secret.usage == usage => Ok(secret),
+            // The label command would be wrong advice: whoever made it another kind of Secret meant it.
             Some(secret) => {
-                self.used.borrow_mut().insert(key);
-                Ok(secret)
+                let message = format!(
+                    "Secret {namespace}/{name} is labelled hearthgate.dev/use={}, and only one labelled {} may be used here",
+                    secret.usage.as_str(),
+                    usage.as_str()
+                );
+                Err(Finding::new(Code::SecretNotFound, field, message))
             }
-            None => {
-                let label = match usage {
-                    SecretUse::Credential => "credential",
-                    SecretUse::KeyPair => "key-pair",
-                    SecretUse::GatewaySigning => "gateway-signing",
-                };
-                Err(missing_object("Secret", "secret", namespace, name, label, field))
-            }
+            None => Err(missing_object("Secret", "secret", namespace, name, usage.as_str(), field)),
         }
     }
 
@@ -175,20 +176,53 @@ impl<'resources> Lookup<'resources> {
 
     /// Warns of credentials that nothing refers to.
     pub(super) fn report_unused(&self, reports: &mut Reports) {
-        let used = self.used.borrow();
+        let referred = referred(self.resources);
         for secret in self.resources.secrets.values() {
-            if secret.usage == SecretUse::Credential && !used.contains(&secret.key) {
+            if secret.usage == SecretUse::Credential && !referred.contains(&secret.key) {
                 let object = ObjectReference::new(Kind::Secret, secret.key.clone());
                 let mut report = Report::new(object, "", 0, Detail::Other);
                 report.findings.push(Finding::new(
                     Code::UnusedSecret,
                     "",
-                    format!("Secret {} is labelled hearthgate.dev/use, but nothing refers to it", secret.key),
+                    format!(
+                        "Secret {} is labelled hearthgate.dev/use=credential, but nothing refers to it",
+                        secret.key
+                    ),
                 ));
                 reports.add(report);
             }
         }
     }
+}
+
+/// The credentials that specs name. An object with a fault names its Secrets too: nobody should delete them meanwhile.
+fn referred(resources: &Resources) -> BTreeSet<ObjectKey> {
+    let apps = resources.apps.iter().flat_map(|(key, app)| {
+        app.spec.client_secrets.iter().flatten().map(|secret| key.sibling(&secret.secret_ref.name))
+    });
+    let adapters = resources.data_adapters.iter().flat_map(|(key, adapter)| {
+        let external = adapter.spec.external_auth.as_ref().map(|auth| &auth.client_secret_ref.name);
+        let tls = adapter.spec.tls.as_ref();
+        let bundle =
+            tls.and_then(|tls| tls.ca_bundle_ref.as_ref()).filter(|bundle| bundle.kind == CaBundleKind::Secret);
+        let certificate = tls.and_then(|tls| tls.client_certificate_ref.as_ref()).map(|certificate| &certificate.name);
+        [external, bundle.map(|bundle| &bundle.name), certificate].into_iter().flatten().map(|name| key.sibling(name))
+    });
+    let activations = resources.activations.iter().flat_map(|(key, activation)| {
+        let system = activation.spec.ehr_authentication.system.as_ref();
+        let user = activation.spec.ehr_authentication.user.as_ref();
+        let credentials = system.and_then(|system| system.client_credentials.as_ref());
+        let basic = system.and_then(|system| system.basic.as_ref());
+        [
+            credentials.map(|auth| &auth.client_secret_ref.name),
+            basic.map(|auth| &auth.client_secret_ref.name),
+            user.and_then(|user| user.client_secret_ref.as_ref()).map(|reference| &reference.name),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|name| key.sibling(name))
+    });
+    apps.chain(adapters).chain(activations).collect()
 }
 
 fn missing_object(kind: &str, resource: &str, namespace: &str, name: &str, label: &str, field: &str) -> Finding {

@@ -12,11 +12,12 @@ mod authentication;
 mod data_adapter;
 mod gateway;
 mod key_pair;
+mod key_revisions;
 mod lookup;
 mod scopes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::report::Detail;
 use super::resources::Rejection;
@@ -41,8 +42,7 @@ pub fn compile(resources: &Resources, platform: &Platform) -> (Snapshot, Vec<Rep
         let (authority, path) = gateway::place(&gateway.issuer);
         routes.serve(authority, path, Arc::clone(gateway));
     }
-    for (key, issuer) in unserved {
-        let (authority, path) = gateway::place(&issuer);
+    for (key, (authority, path)) in unserved {
         routes.refuse(authority, path, key);
     }
     for pair in key_pairs.values() {
@@ -67,6 +67,7 @@ pub fn compile(resources: &Resources, platform: &Platform) -> (Snapshot, Vec<Rep
             .map(|activation| (activation.uid.clone(), Arc::clone(activation)))
             .collect(),
         activations_by_pair,
+        digests: OnceLock::new(),
         data_adapters,
         gateways,
         apps,
@@ -134,14 +135,14 @@ impl Reports {
     }
 }
 
-/// Says that `field` leads to nothing, or to something that has a fault of its own.
+/// Says that `field` leads to nothing, or to something that is not usable.
 fn unresolved(reports: &Reports, kind: Kind, key: &ObjectKey, exists: bool, field: &str) -> Option<Finding> {
     if !exists {
         let message = format!("{kind} {} does not exist in namespace {}", key.name, key.namespace);
         return Some(Finding::new(Code::RefNotFound, field, message));
     }
-    (!reports.is_usable(kind, key)).then(|| {
-        let message = format!("{kind} {} has a fault of its own: look at it first", key.name);
-        Finding::new(Code::RefNotAccepted, field, message)
-    })
+    let report = reports.0.get(&ObjectReference::new(kind, key.clone()))?;
+    let fault = report.errors().min()?;
+    let message = format!("{kind} {} is not in order ({}): look at it first", key.name, fault.code.reason());
+    Some(Finding::new(Code::RefNotAccepted, field, message))
 }

@@ -1,0 +1,220 @@
+//! The admin listener: health, metrics, status, and what tests and the command line ask.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::Metrics;
+use crate::snapshot::ObjectKey;
+
+/// What a probe that somebody asked for came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeAnswer {
+    /// There is no such activation.
+    Unknown,
+    /// What the EHR said.
+    Asked(Value),
+}
+
+/// Asks an EHR now, for one activation.
+pub type Probe = Arc<dyn Fn(ObjectKey) -> BoxFuture<'static, ProbeAnswer> + Send + Sync>;
+
+/// What the admin listener shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Whether requests can be served: every store is synced and the first snapshot is in.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The reports as JSON.
+    pub status: watch::Receiver<Bytes>,
+    /// The digest of each object as this replica compiled it, and the last EHR outcome of each activation.
+    pub programmed: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// Asks an EHR now.
+    pub probe: Probe,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+/// The routes, for a listener at `listener`.
+pub fn router(admin: Admin, listener: SocketAddr) -> Router {
+    let guarded = Router::new()
+        .route("/status", get(status))
+        .route("/programmed", get(programmed))
+        .route("/probe/{namespace}/{activation}", post(probe))
+        .layer(from_fn_with_state(listener, only_own_hosts));
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .with_state(admin)
+}
+
+/// Serves until `shutdown` is there.
+pub async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    axum::serve(listener, router(admin, address)).with_graceful_shutdown(shutdown).await
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    if (admin.ready)() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, media_type)], admin.metrics.text()).into_response()
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let json = admin.status.borrow().clone();
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], Body::from(json)).into_response()
+}
+
+async fn programmed(State(admin): State<Admin>) -> Response {
+    ([(CACHE_CONTROL, "no-store")], Json((admin.programmed)())).into_response()
+}
+
+async fn probe(State(admin): State<Admin>, Path((namespace, activation)): Path<(String, String)>) -> Response {
+    match (admin.probe)(ObjectKey::new(namespace, activation)).await {
+        ProbeAnswer::Unknown => (StatusCode::NOT_FOUND, Json(json!({"error": "no such activation"}))).into_response(),
+        ProbeAnswer::Asked(answer) => Json(answer).into_response(),
+    }
+}
+
+/// A page of another site may make a browser call a loopback address under a name of its own (DNS rebinding), or send a
+/// form to it: such requests carry a foreign `Host`, or a foreign `Origin`.
+async fn only_own_hosts(State(listener): State<SocketAddr>, request: Request, next: Next) -> Response {
+    let host =
+        request.uri().authority().map_or_else(|| header(request.headers(), HOST), |authority| Some(authority.as_str()));
+    if !host.is_some_and(|host| is_own_host(host, listener)) {
+        let said = "this is not the name of the admin listener\n";
+        return (StatusCode::MISDIRECTED_REQUEST, said).into_response();
+    }
+    let foreign = header(request.headers(), ORIGIN)
+        .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, origin)| Some(origin) != host));
+    if foreign {
+        return (StatusCode::FORBIDDEN, "requests of other sites are not answered\n").into_response();
+    }
+    let mut response = next.run(request).await;
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn is_own_host(host: &str, listener: SocketAddr) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _port)| name),
+    };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    // Rebinding needs a name; of a listener on all addresses every literal one may be its own.
+    name.parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback() || address == listener.ip() || listener.ip().is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request as HttpRequest;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    fn admin(ready: bool) -> Router {
+        let (_sender, status) = watch::channel(Bytes::from("{\"objects\":[]}"));
+        let admin = Admin {
+            ready: Arc::new(move || ready),
+            metrics: Arc::default(),
+            status,
+            programmed: Arc::new(|| json!({"objects": {}})),
+            probe: Arc::new(|activation| {
+                Box::pin(async move {
+                    if activation.name == "known" {
+                        ProbeAnswer::Asked(json!({"answer": "accepted"}))
+                    } else {
+                        ProbeAnswer::Unknown
+                    }
+                })
+            }),
+        };
+        router(admin, "10.1.2.3:9090".parse().unwrap())
+    }
+
+    async fn ask(router: Router, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = HttpRequest::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn health_tells_the_truth_under_any_name() {
+        let foreign = [("host", "evil.example")];
+        assert_eq!(ask(admin(false), "GET", "/livez", &foreign).await, (200, "ok\n".into()));
+        assert_eq!(ask(admin(false), "GET", "/readyz", &foreign).await, (503, "not ready\n".into()));
+        assert_eq!(ask(admin(true), "GET", "/readyz", &foreign).await, (200, "ready\n".into()));
+        assert!(ask(admin(true), "GET", "/metrics", &foreign).await.1.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_told_to_own_names_only() {
+        for host in ["localhost:9090", "127.0.0.1", "127.0.0.1:1", "[::1]:9090", "10.1.2.3:9090"] {
+            let (code, body) = ask(admin(true), "GET", "/status", &[("host", host)]).await;
+            assert_eq!((code, body.as_str()), (200, "{\"objects\":[]}"), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "10.1.2.4:9090", "", "127.0.0.1.nip.io:9090"] {
+            assert_eq!(ask(admin(true), "GET", "/status", &[("host", host)]).await.0, 421, "{host}");
+            assert_eq!(ask(admin(true), "GET", "/programmed", &[("host", host)]).await.0, 421, "{host}");
+        }
+        assert_eq!(ask(admin(true), "GET", "/status", &[]).await.0, 421);
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_asked_for_by_post_and_not_by_other_sites() {
+        let own = ("host", "localhost:9090");
+        assert_eq!(
+            ask(admin(true), "POST", "/probe/default/known", &[own]).await,
+            (200, "{\"answer\":\"accepted\"}".into())
+        );
+        assert_eq!(ask(admin(true), "POST", "/probe/default/other", &[own]).await.0, 404);
+        assert_eq!(ask(admin(true), "GET", "/probe/default/known", &[own]).await.0, 405);
+        let foreign = [own, ("origin", "https://evil.example")];
+        assert_eq!(ask(admin(true), "POST", "/probe/default/known", &foreign).await.0, 403);
+    }
+}

@@ -1,0 +1,175 @@
+//! Bodies: whole ones that are short, and streams that may neither stall nor grow without end.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Whatever a foreign body may fail with.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// The body of requests and answers.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body that is all there.
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Why a body came to no good end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("the body stalled")]
+    Stalled,
+    #[error("the body broke off")]
+    Broken,
+}
+
+/// Reads a whole body that must be short and come without long silences.
+pub(super) async fn read(body: Body, limit: usize, idle: Duration) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(BodyError::TooLarge);
+    }
+    let mut body = Watched::new(body, Some(limit), idle);
+    let ending = Arc::clone(&body.ending);
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ending.get().unwrap_or(BodyError::Broken))?;
+        if let Ok(data) = frame.into_data() {
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.into())
+}
+
+/// How a watched body ended, for those who only see that sending it failed.
+#[derive(Debug, Default)]
+pub(super) struct Ending(AtomicU8);
+
+impl Ending {
+    fn set(&self, error: BodyError) {
+        let number = match error {
+            BodyError::TooLarge => 1,
+            BodyError::Stalled => 2,
+            BodyError::Broken => 3,
+        };
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    /// The fault, if there was one.
+    pub(super) fn get(&self) -> Option<BodyError> {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Some(BodyError::TooLarge),
+            2 => Some(BodyError::Stalled),
+            3 => Some(BodyError::Broken),
+            _ => None,
+        }
+    }
+}
+
+/// A body that fails when it is silent for too long, or longer than it may be. Trailers are dropped.
+pub(super) struct Watched<Inner> {
+    inner: Inner,
+    left: Option<usize>,
+    idle: Duration,
+    /// Runs while the other side is waited for. A receiver that reads slowly is no silence of the sender's.
+    silence: Pin<Box<Sleep>>,
+    waits: bool,
+    pub(super) ending: Arc<Ending>,
+}
+
+impl<Inner> Watched<Inner> {
+    pub(super) fn new(inner: Inner, limit: Option<usize>, idle: Duration) -> Self {
+        Self { inner, left: limit, idle, silence: Box::pin(sleep(idle)), waits: false, ending: Arc::default() }
+    }
+
+    fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.ending.set(error);
+        Poll::Ready(Some(Err(error.into())))
+    }
+}
+
+impl<Inner> http_body::Body for Watched<Inner>
+where
+    Inner: http_body::Body<Data = Bytes> + Unpin,
+    Inner::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+                if !self.waits {
+                    self.waits = true;
+                    let until = Instant::now() + self.idle;
+                    self.silence.as_mut().reset(until);
+                }
+                ready!(self.silence.as_mut().poll(context));
+                return self.fail(BodyError::Stalled);
+            };
+            self.waits = false;
+            let data = match frame {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => return self.fail(BodyError::Broken),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(_trailers) => continue,
+                },
+            };
+            if let Some(left) = self.left {
+                let Some(left) = left.checked_sub(data.len()) else { return self.fail(BodyError::TooLarge) };
+                self.left = Some(left);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
+    const IDLE: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn a_short_body_is_read_and_a_long_one_refused() {
+        assert_eq!(read(full("abc"), 3, IDLE).await, Ok("abc".into()));
+        assert_eq!(read(full("abcd"), 3, IDLE).await, Err(BodyError::TooLarge));
+        let chunks = stream::iter(["ab", "cd"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text)))));
+        assert_eq!(read(StreamBody::new(chunks).boxed_unsync(), 3, IDLE).await, Err(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_silent_body_is_given_up() {
+        let never = stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        let soon = Duration::from_millis(20);
+        assert_eq!(read(StreamBody::new(never).boxed_unsync(), 3, soon).await, Err(BodyError::Stalled));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_an_error() {
+        let broken = stream::iter([Ok(Frame::data(Bytes::from("a"))), Err(BoxError::from("gone"))]);
+        assert_eq!(read(StreamBody::new(broken).boxed_unsync(), 3, IDLE).await, Err(BodyError::Broken));
+    }
+}

@@ -1,0 +1,50 @@
+//! What is noted about a request on its way: the one log line, and the metrics.
+
+use crate::protocol::jwt::Bearer;
+use crate::protocol::route::EndpointClass;
+use crate::snapshot::ObjectKey;
+use crate::values::code::Code;
+
+/// Notes about one request. Nothing in it may hold PHI or a credential: no path, no query, no body.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) endpoint: EndpointClass,
+    pub(super) gateway: Option<ObjectKey>,
+    pub(super) app: Option<ObjectKey>,
+    /// Known to be the client's, or at least well-formed.
+    pub(super) client_id: Option<String>,
+    /// FHIR's word for it.
+    pub(super) interaction: Option<&'static str>,
+    pub(super) resource_type: Option<String>,
+    pub(super) code: Option<Code>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            endpoint: EndpointClass::Unknown,
+            gateway: None,
+            app: None,
+            client_id: None,
+            interaction: None,
+            resource_type: None,
+            code: None,
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn note_bearer(&mut self, bearer: &Bearer) {
+        self.app = Some(bearer.activation.app.key.clone());
+        self.client_id = Some(bearer.activation.app.client_id.clone());
+    }
+
+    /// A client ID that a client claims: noted only in the form that our client IDs have.
+    pub(super) fn note_claimed_client_id(&mut self, claimed: Option<&str>) {
+        let is_client_id = |id: &&str| {
+            (1..=128).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-'))
+        };
+        self.client_id = claimed.filter(is_client_id).map(str::to_owned);
+    }
+}

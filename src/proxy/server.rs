@@ -1,0 +1,178 @@
+//! Accepting connections: HTTP/1.1 and HTTP/2 with prior knowledge on one port, slow clients cut, and an end that lets
+//! requests finish.
+
+use std::convert::Infallible;
+use std::io::{self, Cursor};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Proxy;
+
+/// How connections are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// From a connection's start, or the end of the request before, to the end of a request's headers. hyper's own limit
+    /// covers neither the time before the first byte nor anything at all without a timer.
+    pub header_timeout: Duration,
+    /// How long requests may take to finish after the end was asked for.
+    pub drain_timeout: Duration,
+    /// Requests at once on one HTTP/2 connection.
+    pub http2_streams: u32,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { header_timeout: Duration::from_secs(10), drain_timeout: Duration::from_secs(25), http2_streams: 200 }
+    }
+}
+
+/// The first bytes of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves until `shutdown` is there; then takes no more connections, and returns when requests have finished or the
+/// drain's time is over.
+pub async fn serve(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let graceful = GracefulShutdown::new();
+    let ending = CancellationToken::new();
+    let protocols = Arc::new(Protocols::new(settings, ending.clone()));
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (proxy, protocols, watcher) = (Arc::clone(&proxy), Arc::clone(&protocols), graceful.watcher());
+                tokio::spawn(async move {
+                    if let Err(error) = protocols.serve(stream, peer, proxy, watcher).await {
+                        tracing::debug!(%peer, %error, "a connection ended");
+                    }
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of descriptors: a pause lets connections end.
+                tracing::error!(%error, "no connection can be accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    drop(listener);
+    ending.cancel();
+    if timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests that did not finish in time are cut off");
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("no request began in time")]
+    Silent,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    header_timeout: Duration,
+    /// Connections on which no request began are not waited for.
+    ending: CancellationToken,
+}
+
+impl Protocols {
+    fn new(settings: ServerSettings, ending: CancellationToken) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_headers(100)
+            .max_buf_size(64 * 1024);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.http2_streams)
+            .max_header_list_size(64 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        Self { http1, http2, header_timeout: settings.header_timeout, ending }
+    }
+
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        proxy: Arc<Proxy>,
+        watcher: Watcher,
+    ) -> Result<(), ConnectionError> {
+        stream.set_nodelay(true)?;
+        let mut first = [0; PREFACE.len()];
+        let began = tokio::select! {
+            began = timeout(self.header_timeout, read_beginning(&mut stream, &mut first)) => began,
+            () = self.ending.cancelled() => return Ok(()),
+        };
+        let (read, is_http2) = began.map_err(|_| ConnectionError::Silent)??;
+        if read == 0 {
+            stream.shutdown().await?;
+            return Ok(());
+        }
+        let beginning = Cursor::new(first.get(..read).unwrap_or_default().to_vec());
+        let (reader, writer) = stream.into_split();
+        let io = TokioIo::new(tokio::io::join(beginning.chain(reader), writer));
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok::<_, Infallible>(proxy.handle(request, peer.ip()).await) }
+        });
+        if is_http2 {
+            watcher.watch(self.http2.serve_connection(io, service)).await?;
+        } else {
+            watcher.watch(self.http1.serve_connection(io, service)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads until it is clear which protocol is spoken. Returns how many bytes were read.
+async fn read_beginning(stream: &mut TcpStream, first: &mut [u8; PREFACE.len()]) -> io::Result<(usize, bool)> {
+    let mut read = 0;
+    loop {
+        let space = first.get_mut(read..).unwrap_or_default();
+        let more = stream.read(space).await?;
+        read += more;
+        let seen = first.get(..read).unwrap_or_default();
+        if more == 0 || !PREFACE.starts_with(seen) {
+            return Ok((read, false));
+        }
+        if seen.len() == PREFACE.len() {
+            return Ok((read, true));
+        }
+    }
+}

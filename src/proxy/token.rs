@@ -1,0 +1,131 @@
+//! `B/oauth2/token`: who is it, may it, for what; then a signature.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::request::Parts as Head;
+use http::{HeaderValue, Response, StatusCode};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Proxy;
+use super::body::{self, Body, BodyError};
+use super::headers;
+use super::record::Record;
+use crate::protocol::jwt::{self, IssueError};
+use crate::protocol::oauth::client_authentication::Credential;
+use crate::protocol::oauth::token_request::{self, TokenRequest};
+use crate::protocol::oauth::{OAuthError, client_credentials};
+use crate::snapshot::{Gateway, Snapshot};
+
+/// RFC 6749 §5.1, with all that SMART Backend Services requires.
+#[derive(Serialize)]
+struct TokenResponse<'answer> {
+    access_token: &'answer str,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: String,
+}
+
+impl Proxy {
+    /// Answers a token request; refusals too are of OAuth's form.
+    pub(super) async fn token(
+        &self,
+        snapshot: &Snapshot,
+        gateway: &Gateway,
+        (head, body): (&Head, Body),
+        (peer, now): (IpAddr, Timestamp),
+        record: &mut Record,
+    ) -> Response<Body> {
+        match self.issue(snapshot, gateway, (head, body), (peer, now), record).await {
+            Ok(response) => response,
+            Err(error) => {
+                record.code = Some(error.code());
+                refused(gateway, &error)
+            }
+        }
+    }
+
+    async fn issue(
+        &self,
+        snapshot: &Snapshot,
+        gateway: &Gateway,
+        (head, body): (&Head, Body),
+        (peer, now): (IpAddr, Timestamp),
+        record: &mut Record,
+    ) -> Result<Response<Body>, OAuthError> {
+        let content_type = headers::single(&head.headers, &CONTENT_TYPE).map_err(|_| OAuthError::NotAForm)?;
+        if head.headers.contains_key(CONTENT_ENCODING) {
+            return Err(OAuthError::NotAForm);
+        }
+        let body = body::read(body, token_request::MAXIMUM_LENGTH, self.limits.request_idle).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge => OAuthError::TooLarge,
+            BodyError::Stalled | BodyError::Broken => OAuthError::NotAForm,
+        })?;
+        let request = TokenRequest::parse(content_type, &body)?;
+        match request.grant_type.as_deref() {
+            Some("client_credentials") => {}
+            Some(_) => return Err(OAuthError::GrantTypeUnsupported),
+            None => return Err(OAuthError::ParameterMissing("grant_type")),
+        }
+        let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let credential = Credential::read(authorization, &request)?;
+        record.note_claimed_client_id(credential.claimed_client_id());
+        let app = credential.authenticate(snapshot).map_err(|error| {
+            let client_id = credential.claimed_client_id().unwrap_or_default();
+            let too_many = matches!(error, OAuthError::ClientAuthenticationFailed(_))
+                && self.throttle.failed(client_id, peer, Instant::now());
+            if too_many { OAuthError::TooManyFailures } else { error }
+        })?;
+        record.app = Some(app.key.clone());
+        record.client_id = Some(app.client_id.clone());
+        let grant = client_credentials::grant(snapshot, gateway, &app, request.scope.as_deref(), now)?;
+        let jti = Uuid::new_v4().to_string();
+        let issued = jwt::issue(&grant.activation, &grant.scopes, now, &jti).map_err(|error| {
+            if let IssueError::Sign(error) = &error {
+                tracing::error!(gateway = %gateway.key, %error, "an access token could not be signed");
+            }
+            OAuthError::SigningUnready
+        })?;
+        Ok(json(
+            StatusCode::OK,
+            &TokenResponse {
+                access_token: issued.token.expose_secret(),
+                token_type: "Bearer",
+                expires_in: issued.expires_in,
+                scope: grant.scopes.to_string(),
+            },
+        ))
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Structures of strings and numbers always have a JSON form.
+    let mut response = Response::new(body::full(serde_json::to_vec(value).unwrap_or_default()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn refused(gateway: &Gateway, error: &OAuthError) -> Response<Body> {
+    let mut response = json(error.status(), &error.body());
+    let headers = response.headers_mut();
+    if error.status() == StatusCode::UNAUTHORIZED
+        && let Ok(challenge) = HeaderValue::from_str(&format!("Basic realm=\"{}\"", gateway.token_endpoint))
+    {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
