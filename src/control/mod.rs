@@ -11,8 +11,10 @@
 
 pub mod act;
 pub mod findings;
+pub mod lease;
 pub mod pass;
 pub mod plan;
+pub mod replicas;
 pub mod rotate;
 pub mod sink;
 pub mod status;

@@ -4,6 +4,7 @@
 //! made anew, or deleted by us.** So a store can create, read and list, and has no verb for anything else.
 
 pub mod directory;
+pub mod kubernetes;
 pub mod make;
 pub mod secret;
 
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
+use crate::values::api_failure::ApiFailure;
 use crate::values::key::KeyError;
 pub use secret::KeySecret;
 
-/// Where key material is kept: a directory ([`directory::DirectoryKeyStore`]), or a cluster's Secrets.
+/// Where key material is kept: a directory ([`directory::DirectoryKeyStore`]), or a cluster's Secrets
+/// ([`kubernetes::SecretKeyStore`]).
 ///
 /// Object safe, so that the control plane is the same for both.
 pub trait KeyStore: Send + Sync {
@@ -80,6 +83,24 @@ pub enum KeyStoreError {
         path: PathBuf,
         /// What is wrong with it.
         problem: DamagedKey,
+    },
+    /// A Secret at the key's place is no whole key. It is left as it is.
+    #[error("Secret {name} is not a whole key: {problem}; restore it from a backup, nothing is made in its place")]
+    DamagedSecret {
+        /// `namespace/name`.
+        name: String,
+        /// What is wrong with it.
+        problem: DamagedKey,
+    },
+    /// The API server did not do what it was asked.
+    #[error("cannot {doing} {what}: {failure}")]
+    Cluster {
+        /// What was being done.
+        doing: Doing,
+        /// With what.
+        what: String,
+        /// What came of it.
+        failure: ApiFailure,
     },
     /// The device or the quota is full.
     #[error("no space left to {doing} {}; free some, the key is made at the next attempt", path.display())]

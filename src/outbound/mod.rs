@@ -7,6 +7,7 @@
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
+//! | [`programmed`] | what a replica tells of what it serves and heard |
 //! | [`probe`] | is the EHR there, is an app's link reachable, is the app healthy |
 //!
 //! Proxy environment variables are never used: an address that was judged is the address that is called.
@@ -17,6 +18,7 @@ pub mod dial;
 pub mod discovery;
 pub mod outcome;
 pub mod probe;
+pub mod programmed;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;

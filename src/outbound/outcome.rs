@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::EhrTokenError;
@@ -15,11 +15,11 @@ use crate::snapshot::Activation;
 use crate::values::key::Thumbprint;
 
 /// What an EHR last said to an activation's token request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EhrOutcome {
     /// The credentials that it is about ([`Activation::credential_digest`]), in hexadecimal.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(serialize_with = "hexadecimal", deserialize_with = "from_hexadecimal")]
     pub credential_digest: [u8; 32],
     /// The key that signed, where one did.
     pub key: Option<Thumbprint>,
@@ -32,7 +32,7 @@ pub struct EhrOutcome {
 }
 
 /// What an EHR said to a token request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "answer")]
 pub enum EhrAnswer {
     /// It gave a token.
@@ -98,6 +98,21 @@ fn hexadecimal<S: serde::Serializer>(bytes: &[u8; 32], serializer: S) -> Result<
         write!(text, "{byte:02x}").map_err(serde::ser::Error::custom)?;
     }
     serializer.serialize_str(&text)
+}
+
+fn from_hexadecimal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    use serde::de::Error as _;
+    let text = String::deserialize(deserializer)?;
+    let mut bytes = [0; 32];
+    let pairs = text.as_bytes().chunks_exact(2);
+    if text.len() != 64 {
+        return Err(D::Error::custom("a digest has 64 hexadecimal digits"));
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let digits = std::str::from_utf8(pair).map_err(D::Error::custom)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(D::Error::custom)?;
+    }
+    Ok(bytes)
 }
 
 /// The last outcome of each activation, by UID.

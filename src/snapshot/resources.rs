@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key_pair::{ParsedGatewayKeys, ParsedKeyPair};
 use crate::api;
+use crate::api::common::condition;
 use crate::values::code::Code;
 use crate::values::key::label;
 use crate::values::secret::SecretBytes;
@@ -153,6 +154,11 @@ impl SecretUse {
             Self::GatewaySigning => label::USE_GATEWAY_SIGNING,
         }
     }
+
+    /// What a value of that label permits. `None`: the Secret is not for us.
+    pub fn of_label(value: &str) -> Option<Self> {
+        [Self::Credential, Self::KeyPair, Self::GatewaySigning].into_iter().find(|usage| usage.as_str() == value)
+    }
 }
 
 /// A labelled Secret.
@@ -234,6 +240,22 @@ pub struct ObservedActivation {
     pub keys: Vec<api::activation::KeyStatus>,
     /// Whether the EHR ever accepted a token request of this activation.
     pub accepted_before: bool,
+}
+
+impl ObservedActivation {
+    /// What a status says of it.
+    ///
+    /// Whether the EHR ever accepted follows from what acceptance leaves behind: the condition, its reason (`Refused`
+    /// is only told of what was accepted before), or a key that signs, which it does by proof only.
+    pub fn of(status: &api::ActivationStatus) -> Self {
+        let was_accepted = |condition: &api::Condition| {
+            condition.type_ == condition::EHR_AUTHENTICATED
+                && (condition.status == api::ConditionStatus::True || condition.reason == Code::Refused.reason())
+        };
+        let accepted_before =
+            status.conditions.iter().any(was_accepted) || status.keys.iter().any(|key| key.signing_since.is_some());
+        Self { keys: status.keys.clone(), accepted_before }
+    }
 }
 
 /// An edit that an API server would have refused.

@@ -17,6 +17,7 @@ pub mod directory;
 pub mod document;
 pub mod files;
 pub mod identity;
+pub mod kubernetes;
 pub mod loaded;
 mod mask;
 pub mod publish;

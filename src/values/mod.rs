@@ -1,5 +1,6 @@
 //! The field's words as types.
 
+pub mod api_failure;
 pub mod code;
 pub mod key;
 pub mod scope;

@@ -1,6 +1,7 @@
 //! Where the control plane writes: a cluster, or a state directory.
 
 pub mod directory;
+pub mod kubernetes;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};

@@ -54,12 +54,12 @@ impl ObjectStatus {
 pub enum Serving {
     /// This very process: whatever is compiled is served.
     Here,
-    /// Replicas: by object how many of the ready ones serve it as it stands. What is missing is served by none.
+    /// Replicas: by object how many serve it as it stands, of how many ready ones. What is missing is served by none.
     Replicas {
-        /// Ready ones in all.
+        /// Ready ones now.
         ready: u32,
-        /// By object.
-        serving: BTreeMap<ObjectReference, u32>,
+        /// By object: those that serve it, and how many were ready when that was counted.
+        serving: BTreeMap<ObjectReference, (u32, u32)>,
     },
 }
 
@@ -68,7 +68,7 @@ impl Serving {
     pub fn of(&self, object: &ObjectReference) -> (u32, u32) {
         match self {
             Self::Here => (1, 1),
-            Self::Replicas { ready, serving } => (serving.get(object).copied().unwrap_or(0), *ready),
+            Self::Replicas { ready, serving } => serving.get(object).copied().unwrap_or((0, *ready)),
         }
     }
 }

@@ -1,0 +1,148 @@
+//! What a replica tells at `/programmed`: what it serves, and what the EHRs last said to it.
+//!
+//! The operator compiles the same resources, so it knows what a replica must tell: equal digests are the same object,
+//! compiled alike. Only what requests depend on goes into a digest; what status records of the world does not, or a
+//! status write would make every replica look behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+
+use super::{EhrOutcome, EhrOutcomes};
+use crate::snapshot::report::Detail;
+use crate::snapshot::{ObjectReference, Published, Report};
+
+/// The digests of all objects that a snapshot was compiled from.
+pub type Digests = BTreeMap<ObjectReference, Digest>;
+
+/// Identifies an object as it was compiled: 128 bits in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+/// What a replica tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Programmed {
+    /// What it serves.
+    pub objects: Vec<ProgrammedObject>,
+    /// What each EHR last said to each activation's token request, by the activation's UID.
+    #[serde(default)]
+    pub outcomes: HashMap<String, EhrOutcome>,
+}
+
+/// One object that a replica serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgrammedObject {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectReference,
+    /// As it was compiled.
+    pub digest: Digest,
+}
+
+impl Programmed {
+    /// What this process tells.
+    pub fn of(published: &Published, outcomes: &EhrOutcomes) -> Self {
+        let objects = digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest });
+        Self { objects: objects.collect(), outcomes: outcomes.all() }
+    }
+
+    /// Names this very answer (RFC 9110 §8.8.3), so that a long poll can wait for another one.
+    pub fn entity_tag(&self) -> String {
+        let mut context = Context::new(&SHA256);
+        for ProgrammedObject { object, digest } in &self.objects {
+            add(&mut context, &object.to_string());
+            add(&mut context, &digest.0);
+        }
+        let mut outcomes: Vec<_> = self.outcomes.iter().collect();
+        outcomes.sort_by_key(|(uid, _)| *uid);
+        for (uid, outcome) in outcomes {
+            add(&mut context, uid);
+            // Not its time: a token that is renewed every few minutes is no news.
+            add_json(&mut context, &(&outcome.credential_digest, &outcome.key, &outcome.answer));
+        }
+        format!("\"{}\"", finished(context).0)
+    }
+}
+
+/// The digest of each object of our kinds as it was compiled.
+pub fn digests(published: &Published) -> Digests {
+    let own: BTreeMap<&ObjectReference, Digest> =
+        published.reports.iter().map(|report| (&report.object, own_digest(report, published))).collect();
+    let of = |report: &Report| {
+        let mut context = Context::new(&SHA256);
+        add_with_references(&mut context, &report.object, &own, published, 0);
+        (report.object.clone(), finished(context))
+    };
+    published.reports.iter().filter(|report| !matches!(report.detail, Detail::Other)).map(of).collect()
+}
+
+/// An object is compiled anew with whatever it refers to: an Activation with its Gateway, and that with its adapter.
+fn add_with_references(
+    context: &mut Context,
+    object: &ObjectReference,
+    own: &BTreeMap<&ObjectReference, Digest>,
+    published: &Published,
+    depth: u8,
+) {
+    let Some(digest) = own.get(object) else { return };
+    add(context, &digest.0);
+    // Activation → Gateway → DataAdapter is the longest chain there is.
+    if depth >= 2 {
+        return;
+    }
+    if let Ok(index) = published.reports.binary_search_by(|report| report.object.cmp(object)) {
+        for reference in published.reports.get(index).into_iter().flat_map(|report| &report.references) {
+            add_with_references(context, reference, own, published, depth + 1);
+        }
+    }
+}
+
+fn own_digest(report: &Report, published: &Published) -> Digest {
+    let mut context = Context::new(&SHA256);
+    add(&mut context, &report.object.to_string());
+    add(&mut context, &report.uid);
+    add(&mut context, &report.generation.to_string());
+    let faults: Vec<_> = report.errors().collect();
+    add_json(&mut context, &faults);
+    match &report.detail {
+        Detail::Activation(detail) => {
+            let parts = (&detail.suspended_by, &detail.not_before, &detail.expires_at, &detail.connection);
+            add_json(&mut context, &parts);
+            if let Some(activation) = published.snapshot.activations.get(&report.object.key) {
+                context.update(&activation.credential_digest);
+            }
+        }
+        Detail::Gateway { .. } => {
+            add_json(&mut context, &report.detail);
+            if let Some(gateway) = published.snapshot.gateways.get(&report.object.key) {
+                add(&mut context, &gateway.signing.jwks);
+            }
+        }
+        Detail::App { .. } | Detail::DataAdapter { .. } | Detail::Other => add_json(&mut context, &report.detail),
+    }
+    finished(context)
+}
+
+fn add(context: &mut Context, text: &str) {
+    context.update(text.as_bytes());
+    // No text of ours holds it, so no two lists of texts run together to the same bytes.
+    context.update(&[0]);
+}
+
+fn add_json(context: &mut Context, value: &impl Serialize) {
+    // Plain data: writing it as JSON cannot fail.
+    context.update(&serde_json::to_vec(value).unwrap_or_default());
+    context.update(&[0]);
+}
+
+fn finished(context: Context) -> Digest {
+    let mut text = String::with_capacity(32);
+    for byte in context.finish().as_ref().iter().take(16) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Digest(text)
+}
