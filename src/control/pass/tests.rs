@@ -368,7 +368,7 @@ fn replicas_that_lag_keep_an_object_from_being_programmed() {
         (3, 3, ("True", "Programmed", "3/3")),
         (0, 0, ("False", "NoReplicas", "0/0")),
     ] {
-        let serving = Serving::Replicas { ready, serving: [(object.clone(), serving)].into() };
+        let serving = Serving::Replicas { ready, serving: [(object.clone(), (serving, ready))].into() };
         let pass = pass(&published, &Findings::default(), &serving, &Recorded::default(), NOW.parse().unwrap());
         let status = &pass.recorded.objects.iter().find(|status| status.object == object).unwrap().status;
         let conditions = status["conditions"].as_array().unwrap();
