@@ -52,8 +52,8 @@ pub fn pass(
             accepted_before.insert(key.clone());
         }
     }
-    let told: HashMap<ObjectReference, ObjectStatus> =
-        previous.objects.iter().map(|status| (status.object.clone(), status.clone())).collect();
+    let told: HashMap<&ObjectReference, &ObjectStatus> =
+        previous.objects.iter().map(|status| (&status.object, status)).collect();
     let view =
         View { published, findings, keys: &keys, accepted_before: &accepted_before, serving, previous: &told, now };
     let objects = statuses(&view);
