@@ -6,9 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{EhrOutcome, EhrOutcomes};
 use crate::snapshot::report::Detail;
@@ -21,6 +25,64 @@ pub type Digests = BTreeMap<ObjectReference, Digest>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
+
+/// What a replica tells, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgrammedDocument {
+    /// See [`Programmed::entity_tag`].
+    pub entity_tag: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+impl Default for ProgrammedDocument {
+    fn default() -> Self {
+        Self::from(&Programmed::default())
+    }
+}
+
+impl From<&Programmed> for ProgrammedDocument {
+    fn from(programmed: &Programmed) -> Self {
+        // Plain data: writing it as JSON cannot fail.
+        let body = serde_json::to_vec(programmed).unwrap_or_default();
+        Self { entity_tag: programmed.entity_tag(), body: body.into() }
+    }
+}
+
+/// Keeps the document up to date until `stop`; then the receiver is closed, so that nobody waits for news any more.
+pub fn follow(
+    mut published: watch::Receiver<Option<Arc<Published>>>,
+    outcomes: Arc<EhrOutcomes>,
+    stop: CancellationToken,
+) -> watch::Receiver<ProgrammedDocument> {
+    let (sender, receiver) = watch::channel(ProgrammedDocument::default());
+    tokio::spawn(async move {
+        let mut heard = outcomes.watch();
+        loop {
+            heard.mark_unchanged();
+            let newest = published.borrow_and_update().clone();
+            if let Some(newest) = newest {
+                let outcomes = Arc::clone(&outcomes);
+                let made = tokio::task::spawn_blocking(move || {
+                    ProgrammedDocument::from(&Programmed::of(&newest, &outcomes))
+                });
+                if let Ok(document) = made.await {
+                    sender.send_if_modified(|sent| {
+                        let is_news = sent.entity_tag != document.entity_tag;
+                        *sent = document;
+                        is_news
+                    });
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = published.changed() => if changed.is_err() { return },
+                _ = heard.changed() => {}
+            }
+        }
+    });
+    receiver
+}
 
 /// What a replica tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
