@@ -37,6 +37,9 @@ pub struct SecretKeyReference {
     pub key: String,
 }
 
+// The patterns here and in the kinds name white space and control characters one by one: `\s` is ASCII to the API
+// server's RE2, and Unicode to the offline check.
+
 /// An absolute `http` or `https` URL without userinfo or fragment. Whether plain `http` may be used for it is decided
 /// by the installation (`--allow-address`), not by the schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ impl JsonSchema for HttpUrl {
             "minLength": 1,
             "maxLength": 2048,
             "x-kubernetes-validations": [{
-                "rule": r"self.matches('^https?://[^/?#@\\s]+([/?][^#\\s]*)?$')",
+                "rule": r"self.matches('^https?://[^/?#@\\x00-\\x20\\x7f-\\xa0\\pZ]+([/?][^#\\x00-\\x20\\x7f-\\xa0\\pZ]*)?$')",
                 "message": "must be an absolute http or https URL without userinfo, fragment or white space"
             }]
         })
@@ -87,7 +90,7 @@ impl JsonSchema for RedirectUri {
             "maxLength": 2048,
             "x-kubernetes-validations": [
                 {
-                    "rule": r"self.matches('^[A-Za-z][A-Za-z0-9+.-]*:[^#\\s]+$')",
+                    "rule": r"self.matches('^[A-Za-z][A-Za-z0-9+.-]*:[^#\\x00-\\x20\\x7f-\\xa0\\pZ]+$')",
                     "message": "must be an absolute URI without fragment or white space"
                 },
                 {
@@ -95,7 +98,7 @@ impl JsonSchema for RedirectUri {
                     "message": "must not use a scheme that a browser executes or reads locally"
                 },
                 {
-                    "rule": r"!self.matches('^https?:') || self.matches('^https?://[^/?#@\\s]+([/?][^#\\s]*)?$')",
+                    "rule": r"!self.matches('^https?:') || self.matches('^https?://[^/?#@\\x00-\\x20\\x7f-\\xa0\\pZ]+([/?][^#\\x00-\\x20\\x7f-\\xa0\\pZ]*)?$')",
                     "message": "an http or https redirect URI must name a host and no userinfo"
                 }
             ]

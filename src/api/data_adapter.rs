@@ -170,7 +170,7 @@ pub struct PrivateApiRoute {
     #[schemars(length(min = 1, max = 8))]
     pub methods: Vec<PrivateApiMethod>,
     /// Path below `apiEndpoint` that the request's path must begin with, at a segment's border. Begins with a slash.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^?#\s]*$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^?#\x00-\x20\x7f-\xa0\pZ]*$"))]
     pub path_prefix: String,
 }
 

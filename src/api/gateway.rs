@@ -109,7 +109,10 @@ const fn first_revision() -> u32 {
 pub struct Cors {
     /// Origins (scheme, host and port) whose pages may call the token endpoint and the FHIR API. Those of the apps'
     /// redirect URIs are allowed by themselves.
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512), regex(pattern = r"^https?://[^/?#@\s]+$")))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 512), regex(pattern = r"^https?://[^/?#@\x00-\x20\x7f-\xa0\pZ]+$"))
+    )]
     #[serde(default)]
     pub allowed_origins: Vec<String>,
 }

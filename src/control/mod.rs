@@ -201,7 +201,9 @@ struct Looked {
 /// Looks at everything, on a blocking thread: with thousands of objects it takes a while.
 async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serving: Serving) -> Looked {
     let mut findings = std::mem::take(&mut state.findings);
-    findings.hear(tools.tokens.outcomes().all());
+    let outcomes = tools.tokens.outcomes();
+    outcomes.retain(|uid| published.snapshot.activation_by_uid(uid).is_some());
+    findings.hear(outcomes.all());
     let (published, previous, now) = (Arc::clone(published), state.recorded.clone(), tools.clock.now());
     let pass = tokio::task::spawn_blocking(move || {
         findings.see_requests(&published);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::findings::Findings;
+use super::findings::{Asked, Findings};
 use super::plan::{Plan, plan};
 use super::rotate::{Step, rotate};
 use super::sink::Recorded;
@@ -47,7 +47,7 @@ pub fn pass(
         if !rotated.keys.is_empty() {
             keys.insert(key.clone(), rotated.keys);
         }
-        let accepted_now = findings.asked.get(&report.uid).is_some_and(|asked| asked.is_accepted());
+        let accepted_now = findings.asked.get(&report.uid).is_some_and(Asked::is_accepted);
         if detail.accepted_before || accepted_now {
             accepted_before.insert(key.clone());
         }

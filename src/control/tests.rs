@@ -52,7 +52,7 @@ impl Standalone {
         let opened = DirectorySink::open(state).await.unwrap();
         let sink = Arc::new(Counting { inner: opened.sink, writes: AtomicUsize::new(0) });
         let client = EhrClient::new(world.platform.addresses.clone());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tools = Tools {
             sink: Arc::clone(&sink) as Arc<dyn Sink>,
             tokens: EhrTokens::new(client.clone(), Arc::clone(&clock), Arc::default()),

@@ -38,12 +38,15 @@ pub struct SmartConfiguration {
 /// The FHIR base, and the client ID that went along.
 type Asked = (String, Option<String>);
 
+/// When it was read, and what it said.
+type Known = (Duration, Arc<SmartConfiguration>);
+
 /// Reads SMART configurations and remembers them for an hour. A clone shares what is remembered.
 #[derive(Clone)]
 pub struct Discovery {
     client: EhrClient,
     clock: Arc<dyn Clock>,
-    known: Arc<Mutex<HashMap<Asked, (Duration, Arc<SmartConfiguration>)>>>,
+    known: Arc<Mutex<HashMap<Asked, Known>>>,
 }
 
 impl Discovery {

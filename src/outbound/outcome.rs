@@ -64,7 +64,8 @@ impl EhrAnswer {
     pub fn of(error: &EhrTokenError) -> Option<Self> {
         let message = error.to_string();
         match error {
-            EhrTokenError::Refused { status, error, .. } => {
+            EhrTokenError::Refused { status, error, clock_skew_seconds, .. } => {
+                let message = format!("{message}{}", about_clocks(*clock_skew_seconds));
                 Some(Self::Refused { status: *status, error: error.clone(), message })
             }
             EhrTokenError::UnusableAnswer { .. } => Some(Self::Unusable { message }),
@@ -78,6 +79,15 @@ impl EhrAnswer {
             | EhrTokenError::NeedsUser
             | EhrTokenError::Interrupted => None,
         }
+    }
+}
+
+/// Clocks that differ explain many a refusal. No figure: it would change with every answer.
+fn about_clocks(skew_seconds: Option<i64>) -> &'static str {
+    match skew_seconds {
+        Some(60..) => "; its clock is more than a minute ahead of ours",
+        Some(..=-60) => "; its clock is more than a minute behind ours",
+        Some(_) | None => "",
     }
 }
 

@@ -93,6 +93,9 @@ pub enum RouteError {
     /// No gateway is there.
     #[error("no gateway is at this URL")]
     GatewayUnknown,
+    /// No gateway is anywhere: either nothing is configured yet, or nothing of it is valid.
+    #[error("no gateway is configured yet, or none without a fault")]
+    NothingServed,
     /// A gateway is there, but has a fault of its own.
     #[error("the gateway {0} cannot be served because of a fault in its configuration")]
     GatewayNotServed(ObjectKey),
@@ -107,7 +110,7 @@ impl RouteError {
         match self {
             Self::Path(_) => Code::PathRefused,
             Self::GatewayUnknown => Code::GatewayUnknown,
-            Self::GatewayNotServed(_) => Code::GatewayNotServed,
+            Self::NothingServed | Self::GatewayNotServed(_) => Code::GatewayNotServed,
             Self::EndpointUnknown(_) => Code::EndpointUnknown,
         }
     }
@@ -172,6 +175,7 @@ pub fn route<'snapshot, 'path>(
 ) -> Result<Endpoint<'snapshot, 'path>, RouteError> {
     path::check(path)?;
     match snapshot.routes.find(authority, path) {
+        None if snapshot.routes.is_empty() => Err(RouteError::NothingServed),
         None => Err(RouteError::GatewayUnknown),
         Some(Place::NotServed(key)) => Err(RouteError::GatewayNotServed(key.clone())),
         Some(Place::KeySet(pair)) => Ok(Endpoint::KeySet(pair)),

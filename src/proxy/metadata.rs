@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use http::header::ACCEPT;
 use http::request::Parts as Head;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
 use super::Proxy;
-use super::body::Body;
+use super::body::{self, Body, BodyError};
 use super::fhir::{FHIR_JSON, FhirError, pass_on, target};
 use super::forward::{Credentials, Draft, Outgoing};
 use super::refusal::{Refusal, Side};
 use super::request_id::RequestId;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::bearer::{BearerError, holds_token};
+use crate::protocol::fhir::capability::{self, NoCapabilityStatement};
 use crate::protocol::media_type::accepts_json;
 use crate::snapshot::{Gateway, Snapshot};
 use crate::values::code::Code;
+
+/// Epic's is about 1 MiB. Short enough to be read whole, and it holds no decimals that parsing could change.
+const LONGEST_STATEMENT: usize = 16 * 1024 * 1024;
 
 /// Why there is no CapabilityStatement.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,10 @@ pub(super) enum MetadataError {
     Suspended,
     #[error(transparent)]
     Fhir(#[from] FhirError),
+    #[error("the EHR's CapabilityStatement cannot be read: {0}")]
+    Body(BodyError),
+    #[error("the EHR's metadata is no CapabilityStatement")]
+    NoStatement,
 }
 
 impl MetadataError {
@@ -38,6 +46,9 @@ impl MetadataError {
                 self.to_string(),
             ),
             Self::Fhir(error) => error.refusal(gateway),
+            Self::Body(_) | Self::NoStatement => {
+                Refusal::new(StatusCode::BAD_GATEWAY, Code::EhrAnswerUnusable, Side::Ehr, self.to_string())
+            }
         }
     }
 }
@@ -75,7 +86,15 @@ impl Proxy {
             body: Outgoing::Whole(bytes::Bytes::new()),
         };
         let answer = self.forward(adapter, &Credentials::Open, draft, request_id).await.map_err(FhirError::from)?;
-        Ok(pass_on(gateway, answer, false)?)
+        let answer = pass_on(gateway, answer, false)?;
+        if answer.status() != StatusCode::OK || head.method == Method::HEAD {
+            return Ok(answer);
+        }
+        let (answered, body) = answer.into_parts();
+        let whole = body::read(body, LONGEST_STATEMENT, adapter.timeouts.idle).await.map_err(MetadataError::Body)?;
+        let mut statement = serde_json::from_slice(&whole).map_err(|_| MetadataError::NoStatement)?;
+        capability::secure(&mut statement, gateway).map_err(|NoCapabilityStatement| MetadataError::NoStatement)?;
+        Ok(Response::from_parts(answered, body::full(statement.to_string())))
     }
 }
 

@@ -259,7 +259,7 @@ fn unrouted(error: &RouteError) -> Refusal {
     let (status, side) = match error {
         RouteError::Path(_) => (StatusCode::BAD_REQUEST, Side::App),
         RouteError::GatewayUnknown | RouteError::EndpointUnknown(_) => (StatusCode::NOT_FOUND, Side::App),
-        RouteError::GatewayNotServed(_) => (StatusCode::SERVICE_UNAVAILABLE, Side::Gateway),
+        RouteError::NothingServed | RouteError::GatewayNotServed(_) => (StatusCode::SERVICE_UNAVAILABLE, Side::Gateway),
     };
     Refusal::new(status, error.code(), side, error.to_string())
 }

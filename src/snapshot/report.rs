@@ -212,8 +212,8 @@ impl Report {
         if self.finding(Group::KeyReady).is_some() || (has_key && exists) {
             return Some(self.verdict(condition::KEY_READY, Group::KeyReady, good));
         }
-        // Without a share of a pair, which a conflict denies it, nothing can be said of its key.
-        let message = "no key is looked for: see the condition Accepted";
+        // A conflict denies it a share of the pair, or the reference to a key of one's own leads nowhere.
+        let message = "not known: see the conditions Accepted and ResolvedRefs";
         has_key.then(|| Verdict::unknown(condition::KEY_READY, Code::NotAccepted, message))
     }
 

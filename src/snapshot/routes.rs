@@ -42,6 +42,11 @@ impl Routes {
         Self { platform: (authority, path), ..Self::default() }
     }
 
+    /// Whether there is no gateway at all, not even one with a fault.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
     pub(super) fn serve(&mut self, authority: String, path: String, gateway: Arc<Gateway>) {
         self.hosts.entry(authority).or_default().insert(path, Target::Served(gateway));
     }
@@ -111,3 +116,6 @@ impl Routes {
         self.key_sets.get(&ObjectKey::new(namespace, pair))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,7 @@ fn external_auth(own: &ExternalAuth) -> Value {
     let (header, client_id) = &own.client_id_header;
     let line = |route: &PrivateApiRoute| {
         let methods: Vec<_> = route.methods.iter().map(http::Method::as_str).collect();
-        format!("{} {}", methods.join(","), route.path_prefix)
+        format!("{} {}/", methods.join(","), route.path_prefix)
     };
     // An empty list permits nothing, and none permits everything: the difference must be seen.
     let routes = match own.routes.as_deref() {

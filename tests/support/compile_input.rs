@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hearthgate::api;
 use hearthgate::snapshot::resources::{ConfigMap, Location, Observed, Rejection, Secret, SecretUse};
-use hearthgate::snapshot::{Kind, ObjectKey, ObjectReference, Platform, Resources};
+use hearthgate::snapshot::{Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot};
 use hearthgate::values::key::{
     Certificate, GatewayIdentity, GatewayKeys, PairIdentity, PairKind, ParsedKeyPair, SigningKey, file,
 };
@@ -31,6 +31,8 @@ pub struct Input {
     pub resources: Resources,
     pub platform: Platform,
     pub now: Timestamp,
+    /// Objects that were included: shown only where something is wrong with them.
+    pub included: Vec<ObjectReference>,
 }
 
 /// The first document, where it has no `kind`.
@@ -92,11 +94,20 @@ pub fn read(text: &str) -> Input {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self::documents(&text).into_iter().for_each(|document| reader.add(document));
     }
+    let included = references(&reader.resources);
     documents.into_iter().for_each(|document| reader.add(document));
     let mut resources = reader.resources;
     resources.observed = if header.observed.is_null() { Observed::default() } else { observed(header.observed) };
     resources.rejections = header.rejections.into_iter().map(rejection).collect();
-    Input { resources, platform: platform(header.platform), now: header.now.unwrap_or(Timestamp::UNIX_EPOCH) }
+    let now = header.now.unwrap_or(Timestamp::UNIX_EPOCH);
+    Input { resources, platform: platform(header.platform), now, included }
+}
+
+fn references(resources: &Resources) -> Vec<ObjectReference> {
+    let adapters = resources.data_adapters.keys().map(|key| (Kind::DataAdapter, key));
+    let gateways = resources.gateways.keys().map(|key| (Kind::Gateway, key));
+    let apps = resources.apps.keys().map(|key| (Kind::App, key));
+    adapters.chain(gateways).chain(apps).map(|(kind, key)| ObjectReference::new(kind, key.clone())).collect()
 }
 
 fn documents(text: &str) -> Vec<Value> {
@@ -252,7 +263,8 @@ impl KeyNames {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.join(file::PRIVATE_PEM).exists() {
                 let files = key_files(&name, &file::OF_A_PAIR);
-                let signing = SigningKey::from_pem(files[file::PRIVATE_PEM].expose(), ParsedKeyPair::ALGORITHMS).unwrap();
+                let signing =
+                    SigningKey::from_pem(files[file::PRIVATE_PEM].expose(), ParsedKeyPair::ALGORITHMS).unwrap();
                 let certificate = Certificate::from_pem(files[file::CERTIFICATE_PEM].expose()).unwrap();
                 names.push((format!("<{name}>"), signing.thumbprint().to_string()));
                 names.push((format!("<fingerprint of {name}>"), certificate.fingerprint().to_string()));
@@ -272,7 +284,9 @@ impl KeyNames {
     /// Writes the names wherever the keys stand.
     pub fn to_names(&self, value: &Value) -> Value {
         match value {
-            Value::String(text) => self.0.iter().fold(text.clone(), |text, (name, value)| text.replace(value, name)).into(),
+            Value::String(text) => {
+                self.0.iter().fold(text.clone(), |text, (name, value)| text.replace(value, name)).into()
+            }
             Value::Array(items) => items.iter().map(|item| self.to_names(item)).collect(),
             Value::Object(members) => {
                 members.iter().map(|(name, member)| (name.clone(), self.to_names(member))).collect()
@@ -283,7 +297,7 @@ impl KeyNames {
 }
 
 /// What a compilation gave, in the form of the `*.out.yaml` files.
-pub fn show(snapshot: &hearthgate::snapshot::Snapshot, reports: &[hearthgate::snapshot::Report], now: Timestamp) -> Value {
+pub fn show(snapshot: &Snapshot, reports: &[Report], now: Timestamp, included: &[ObjectReference]) -> Value {
     let mut view = snapshot.view();
     for adapter in view["dataAdapters"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
         // The defaults would be most of every file.
@@ -295,14 +309,33 @@ pub fn show(snapshot: &hearthgate::snapshot::Snapshot, reports: &[hearthgate::sn
         let adapter = adapter.as_object_mut().unwrap();
         adapter.retain(|name, value| defaults.get(name) != Some(value));
     }
-    json!({ "snapshot": without_empty(view), "reports": reports.iter().map(|report| show_report(report, now)).collect::<Vec<_>>() })
+    let is_dull = |report: &&Report| report.findings.is_empty() && included.contains(&report.object);
+    for report in reports.iter().filter(is_dull) {
+        let section = match report.object.kind {
+            Kind::DataAdapter => "dataAdapters",
+            Kind::Gateway => "gateways",
+            _ => "apps",
+        };
+        view[section].as_object_mut().unwrap().shift_remove(&report.object.key.to_string());
+    }
+    let reports: Vec<_> = reports.iter().filter(|own| !is_dull(own)).map(|own| show_report(own, now)).collect();
+    json!({ "snapshot": without_empty(view), "reports": reports })
 }
 
-fn show_report(report: &hearthgate::snapshot::Report, now: Timestamp) -> Value {
+fn show_report(report: &Report, now: Timestamp) -> Value {
     let conditions = report.at(now).into_iter().map(|verdict| {
-        let holds = verdict.status == api::ConditionStatus::True;
-        let text = if holds && verdict.reason == verdict.condition {
+        let of_the_reason = report.findings.iter().filter(|own| own.code.reason() == verdict.reason);
+        let is_told_below = of_the_reason.count() > 0
+            && report.findings.iter().all(|own| {
+                let group =
+                    report.findings.iter().find(|own| own.code.reason() == verdict.reason).unwrap().code.group();
+                own.code.group() != group || verdict.message.contains(&own.message)
+            });
+        let holds = verdict.status == api::ConditionStatus::True && verdict.reason == verdict.condition;
+        let text = if holds {
             "True".to_owned()
+        } else if is_told_below {
+            format!("{}, {}", verdict.status.as_str(), verdict.reason)
         } else {
             format!("{}, {}: {}", verdict.status.as_str(), verdict.reason, verdict.message)
         };

@@ -1,4 +1,15 @@
 //! What several integration tests share. Each test binary uses a part of it.
+#![expect(clippy::allow_attributes, reason = "in some binary every part is used, and an expectation would fail there")]
 #![allow(dead_code, reason = "each test binary uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
+pub mod control_plane;
+pub mod rules;
 pub mod standalone;

@@ -68,9 +68,10 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     let work = TaskTracker::new();
 
-    let simulated = match arguments.sandbox {
-        true => Some(Sandbox::bind(sandbox::Settings { listen: arguments.sandbox_listen, ..Default::default() }).await?),
-        false => None,
+    let simulated = if arguments.sandbox {
+        Some(Sandbox::bind(sandbox::Settings { listen: arguments.sandbox_listen, ..Default::default() }).await?)
+    } else {
+        None
     };
     let simulated_handle = simulated.as_ref().map(Sandbox::handle);
     let directory = directory(&arguments)?;
@@ -97,7 +98,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let served = publisher.served();
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
 
-    let (_serving, serving) = watch::channel(Serving::Here);
+    let (_keep_open, serving) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock::default()), serving };
     let (control, handle) = Control::new(tools, published.clone(), recorded);
     let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);

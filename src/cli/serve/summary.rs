@@ -59,7 +59,9 @@ fn detail(live: &LiveObject) -> String {
             client_id.map(|id| format!("client ID {id}")).unwrap_or_default()
         }
         Kind::Gateway => live.status_as::<GatewayStatus>().url.unwrap_or_default(),
-        Kind::Activation => live.status_as::<ActivationStatus>().jwks_url.map(|url| format!("keys {url}")).unwrap_or_default(),
+        Kind::Activation => {
+            live.status_as::<ActivationStatus>().jwks_url.map(|url| format!("keys {url}")).unwrap_or_default()
+        }
         Kind::DataAdapter | Kind::Secret | Kind::ConfigMap => String::new(),
     }
 }
@@ -85,10 +87,12 @@ fn lines_to_try(places: &Places, objects: &[LiveObject]) -> String {
         Some((of_kind(Kind::App)?.key.clone(), of_kind(Kind::Gateway)?.key.clone(), connection))
     });
     let Some((app, gateway, connection)) = activation else {
-        return "\nNothing to call yet: add an App, a Gateway, a DataAdapter and an Activation to the directory.\n".into();
+        return "\nNothing to call yet: add an App, a Gateway, a DataAdapter and an Activation to the directory.\n"
+            .into();
     };
     let program = &places.program;
-    let server = if places.admin == "http://127.0.0.1:9090" { String::new() } else { format!(" --server {}", places.admin) };
+    let server =
+        if places.admin == "http://127.0.0.1:9090" { String::new() } else { format!(" --server {}", places.admin) };
     let sample = places.sample.map_or_else(|| "metadata".to_owned(), |id| format!("Patient/{id}"));
     let mut text = String::from("\nTry next:\n\n");
     let _ = writeln!(

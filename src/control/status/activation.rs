@@ -1,9 +1,9 @@
 //! The status of an Activation: its key, its standing at the EHR, and what a person must do next.
 
 use super::conditions::Conditions;
-use super::{View, ladder};
+use super::{Told, View, ladder};
+use crate::api::ActivationStatus;
 use crate::api::common::condition;
-use crate::api::{ActivationStatus, Condition, ConditionStatus};
 use crate::outbound::EhrAnswer;
 use crate::snapshot::report::{ActivationDetail, Verdict};
 use crate::snapshot::{Activation, Report};
@@ -14,7 +14,7 @@ pub(super) fn status(
     report: &Report,
     detail: &ActivationDetail,
     mut conditions: Conditions,
-    previous: &[Condition],
+    told: &Told<'_>,
 ) -> ActivationStatus {
     let key = &report.object.key;
     let activation = view.published.snapshot.activations.get(key);
@@ -23,7 +23,7 @@ pub(super) fn status(
     {
         conditions.add(Verdict::fails(condition::KEY_READY, Code::KeyCreating, trouble));
     }
-    let ehr = ehr_authenticated(view, report, detail, activation.map(AsRef::as_ref), previous);
+    let ehr = ehr_authenticated(view, report, detail, activation.map(AsRef::as_ref), told);
     if let Some(verdict) = ehr {
         conditions.add(verdict);
     }
@@ -42,7 +42,7 @@ pub(super) fn status(
     });
     ActivationStatus {
         observed_generation: report.generation,
-        conditions: conditions.finish(report, previous),
+        conditions: conditions.finish(report, &told.conditions),
         next_step,
         served,
         keys,
@@ -69,7 +69,7 @@ fn ehr_authenticated(
     report: &Report,
     detail: &ActivationDetail,
     activation: Option<&Activation>,
-    previous: &[Condition],
+    told: &Told<'_>,
 ) -> Option<Verdict> {
     const NAME: &str = condition::EHR_AUTHENTICATED;
     if !detail.asks_for_tokens {
@@ -81,17 +81,7 @@ fn ehr_authenticated(
     let Some(activation) = activation else {
         return Some(Verdict::unknown(NAME, Code::NotProbed, "not asked: other conditions come first"));
     };
-    let told_before = previous
-        .iter()
-        .find(|condition| condition.type_ == NAME && condition.observed_generation == report.generation)
-        .filter(|condition| condition.status != ConditionStatus::Unknown)
-        .filter(|condition| condition.reason != Code::ClientIdMissing.reason());
-    let kept = |condition: &Condition| Verdict {
-        condition: NAME,
-        status: condition.status,
-        reason: condition.reason.clone(),
-        message: condition.message.clone(),
-    };
+    let told_before = told.of_this_spec(NAME).filter(|told| told.reason != Code::ClientIdMissing.reason());
     let accepted_before = view.accepted_before.contains(&report.object.key);
     let asked = view
         .findings
@@ -106,12 +96,12 @@ fn ehr_authenticated(
         }
         Some(EhrAnswer::Unusable { message }) => Verdict::fails(NAME, Code::UnusableAnswer, message.clone()),
         Some(EhrAnswer::Away { message }) => match told_before {
-            Some(told) if told.reason != Code::EhrUnreachable.reason() => kept(told),
+            Some(told) if told.reason != Code::EhrUnreachable.reason() => told,
             Some(_) | None if accepted_before => Verdict::holds(NAME, "the EHR accepted a token request"),
             Some(_) | None => Verdict::fails(NAME, Code::EhrUnreachable, message.clone()),
         },
         None => match told_before {
-            Some(told) => kept(told),
+            Some(told) => told,
             None => Verdict::unknown(NAME, Code::NotProbed, "the EHR has not been asked yet"),
         },
     };

@@ -17,7 +17,7 @@ use super::findings::{Findings, Probed};
 use super::plan;
 use crate::api::activation::KeyStatus;
 use crate::api::common::condition;
-use crate::api::{AppStatus, Condition, DataAdapterStatus, GatewayStatus};
+use crate::api::{AppStatus, Condition, ConditionStatus, DataAdapterStatus, GatewayStatus};
 use crate::snapshot::report::{Detail, Verdict};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published, Report};
 use crate::values::code::Code;
@@ -101,20 +101,15 @@ fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
     if matches!(report.object.kind, Kind::Secret | Kind::ConfigMap) {
         return None;
     }
-    let previous = view
-        .previous
-        .get(&report.object)
-        .filter(|previous| previous.uid == report.uid)
-        .map(ObjectStatus::conditions)
-        .unwrap_or_default();
+    let told = Told::of(view, report);
     let mut conditions = Conditions::new(report, view.serving, view.now);
     let status = match &report.detail {
-        Detail::DataAdapter { .. } => data_adapter(view, report, conditions, &previous),
+        Detail::DataAdapter { .. } => data_adapter(view, report, conditions, &told),
         Detail::App { client_id, .. } => {
-            app(view, &report.object.key, &report.uid, &mut conditions);
+            app(view, report, &mut conditions, &told);
             to_value(&AppStatus {
                 observed_generation: report.generation,
-                conditions: conditions.finish(report, &previous),
+                conditions: conditions.finish(report, &told.conditions),
                 client_id: Some(client_id.clone()),
             })
         }
@@ -122,21 +117,49 @@ fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
             gateway(view, &report.object.key, &mut conditions);
             to_value(&GatewayStatus {
                 observed_generation: report.generation,
-                conditions: conditions.finish(report, &previous),
+                conditions: conditions.finish(report, &told.conditions),
                 url: Some(url.clone()),
                 smart_configuration_url: Some(format!("{fhir_base_url}/.well-known/smart-configuration")),
                 fhir_base_url: Some(fhir_base_url.clone()),
                 token_url: Some(token_url.clone()),
             })
         }
-        Detail::Activation(detail) => to_value(&activation::status(view, report, detail, conditions, &previous)),
+        Detail::Activation(detail) => to_value(&activation::status(view, report, detail, conditions, &told)),
         // An object whose first edit was refused: it never came to be.
         Detail::Other => serde_json::json!({
             "observedGeneration": report.generation,
-            "conditions": conditions.finish(report, &previous),
+            "conditions": conditions.finish(report, &told.conditions),
         }),
     };
     Some(ObjectStatus { object: report.object.clone(), uid: report.uid.clone(), generation: report.generation, status })
+}
+
+/// What was told of an object before.
+struct Told<'pass> {
+    status: Option<&'pass ObjectStatus>,
+    conditions: Vec<Condition>,
+    generation: i64,
+}
+
+impl<'pass> Told<'pass> {
+    fn of(view: &View<'pass>, report: &Report) -> Self {
+        let status = view.previous.get(&report.object).filter(|told| told.uid == report.uid);
+        let conditions = status.map(ObjectStatus::conditions).unwrap_or_default();
+        Self { status, conditions, generation: report.generation }
+    }
+
+    /// What was told of this very spec, unless that was that nothing is known. It stays told until something else is
+    /// found out, so that a restart is no news.
+    fn of_this_spec(&self, condition: &'static str) -> Option<Verdict> {
+        let told = self.conditions.iter().find(|told| told.type_ == condition)?;
+        let is_known = told.status != ConditionStatus::Unknown && told.observed_generation == self.generation;
+        is_known.then(|| Verdict {
+            condition,
+            status: told.status,
+            reason: told.reason.clone(),
+            message: told.message.clone(),
+        })
+    }
 }
 
 /// Statuses are plain data: writing them as JSON cannot fail.
@@ -144,13 +167,13 @@ fn to_value(status: &impl Serialize) -> Value {
     serde_json::to_value(status).unwrap_or_default()
 }
 
-fn data_adapter(view: &View<'_>, report: &Report, mut conditions: Conditions, previous: &[Condition]) -> Value {
+fn data_adapter(view: &View<'_>, report: &Report, mut conditions: Conditions, told: &Told<'_>) -> Value {
     let mut fhir_version = None;
     let mut software = None;
     if let Some(adapter) = view.published.snapshot.data_adapters.get(&report.object.key) {
         let probed = view.findings.adapters.get(&report.uid);
         let subject = plan::adapter_subject(adapter);
-        conditions.add(probe(condition::REACHABLE, probed, &subject, "its CapabilityStatement was read"));
+        conditions.add(probe(condition::REACHABLE, probed, &subject, "its CapabilityStatement was read", told));
         match probed.map(|probed| &probed.last) {
             Some(Ok(capabilities)) => {
                 fhir_version = Some(capabilities.fhir_version.clone());
@@ -158,8 +181,7 @@ fn data_adapter(view: &View<'_>, report: &Report, mut conditions: Conditions, pr
             }
             // What was known of an EHR that is away, or that was not asked yet, stays known.
             Some(Err(_)) | None => {
-                let known = view.previous.get(&report.object).filter(|previous| previous.uid == report.uid);
-                let text = |member| known.and_then(|known| known.text(member)).map(str::to_owned);
+                let text = |member| told.status.and_then(|status| status.text(member)).map(str::to_owned);
                 fhir_version = text("fhirVersion");
                 software = text("software");
             }
@@ -167,29 +189,37 @@ fn data_adapter(view: &View<'_>, report: &Report, mut conditions: Conditions, pr
     }
     to_value(&DataAdapterStatus {
         observed_generation: report.generation,
-        conditions: conditions.finish(report, previous),
+        conditions: conditions.finish(report, &told.conditions),
         fhir_version,
         software,
     })
 }
 
-fn app(view: &View<'_>, key: &ObjectKey, uid: &str, conditions: &mut Conditions) {
-    let Some(app) = view.published.snapshot.apps.get(key) else { return };
+fn app(view: &View<'_>, report: &Report, conditions: &mut Conditions, told: &Told<'_>) {
+    let Some(app) = view.published.snapshot.apps.get(&report.object.key) else { return };
     if let Some(uri) = &app.launch_uri {
-        let probed = view.findings.launches.get(uid);
-        conditions.add(probe(condition::LAUNCH_URI_REACHABLE, probed, uri.as_str(), "the launch URI answers"));
+        let probed = view.findings.launches.get(&report.uid);
+        conditions.add(probe(condition::LAUNCH_URI_REACHABLE, probed, uri.as_str(), "the launch URI answers", told));
     }
     if let Some(uri) = &app.health_uri {
-        let probed = view.findings.health.get(uid);
-        conditions.add(probe(condition::HEALTHY, probed, uri.as_str(), "the health URI answers with success"));
+        let probed = view.findings.health.get(&report.uid);
+        conditions.add(probe(condition::HEALTHY, probed, uri.as_str(), "the health URI answers with success", told));
     }
 }
 
-fn probe<T>(condition: &'static str, probed: Option<&Probed<T>>, subject: &str, good: &str) -> Verdict {
+fn probe<T>(
+    condition: &'static str,
+    probed: Option<&Probed<T>>,
+    subject: &str,
+    good: &str,
+    told: &Told<'_>,
+) -> Verdict {
     match probed.filter(|probed| probed.subject == subject).map(|probed| &probed.last) {
         Some(Ok(_)) => Verdict::holds(condition, good),
         Some(Err(failure)) => Verdict::fails(condition, failure.code, failure.message.clone()),
-        None => Verdict::unknown(condition, Code::NotReached, "not asked yet"),
+        None => told
+            .of_this_spec(condition)
+            .unwrap_or_else(|| Verdict::unknown(condition, Code::NotReached, "not asked yet")),
     }
 }
 
@@ -204,12 +234,10 @@ fn gateway(view: &View<'_>, key: &ObjectKey, conditions: &mut Conditions) {
         .missing_revision
         .map(|revision| key.sibling(&format!("{}-signing-{revision}", key.name)))
         .and_then(|secret| view.findings.keys.get(&secret)?.message.clone());
-    let message = trouble.map_or_else(
-        || "its signing keys are being made".to_owned(),
-        |trouble| format!("its signing keys cannot be made: {trouble}"),
-    );
+    let message = match (trouble, gateway.signing.missing_revision) {
+        (Some(trouble), _) => format!("its signing keys cannot be made: {trouble}"),
+        (None, Some(_)) => "its signing keys are being made".to_owned(),
+        (None, None) => "its signing keys do not exist, and --no-new-keys forbids to make them".to_owned(),
+    };
     conditions.fail_programmed(Code::Pending, message);
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,7 +28,7 @@ pub use self::error::EhrTokenError;
 use super::client::read_short;
 use super::discovery::Discovery;
 use super::outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
-use super::{Clock, EhrClient};
+use super::{CallError, Clock, EhrClient};
 use crate::snapshot::activation::{BackendAuth, TokenUrl};
 use crate::snapshot::key_pair::KeyRevision;
 use crate::snapshot::{Activation, EhrAuthentication};
@@ -73,10 +73,13 @@ struct Sharing {
 #[derive(Default)]
 struct Slots {
     /// By the activation's UID, then by the digest of its credentials. During a swap two digests are in use at once.
-    by_activation: HashMap<String, Vec<([u8; 32], Arc<Slot>)>>,
+    by_activation: HashMap<String, Vec<(CredentialDigest, Arc<Slot>)>>,
     swept: Duration,
 }
 
+type CredentialDigest = [u8; 32];
+
+/// A question that is under way, for everybody who waits for it.
 type Flight = Shared<BoxFuture<'static, Result<EhrAuthorization, EhrTokenError>>>;
 
 #[derive(Default)]
@@ -292,6 +295,14 @@ impl Slots {
 struct Exchanged {
     answer: Result<response::Granted, EhrTokenError>,
     clock_skew_seconds: Option<i64>,
+    /// The connection broke before there was an answer.
+    broke_off: bool,
+}
+
+impl Exchanged {
+    fn failed(error: EhrTokenError) -> Self {
+        Self { answer: Err(error), clock_skew_seconds: None, broke_off: false }
+    }
 }
 
 impl Sharing {
@@ -302,10 +313,11 @@ impl Sharing {
     /// Asks the EHR and records what it said.
     async fn fetch(&self, activation: &Activation) -> Result<Held, EhrTokenError> {
         let started = self.clock.elapsed();
-        let (exchanged, key) = match self.request(activation).await {
-            Ok((request, key)) => (self.exchange(activation, request).await, key),
-            Err(error) => (Exchanged { answer: Err(error), clock_skew_seconds: None }, None),
-        };
+        let (mut exchanged, mut key) = self.question(activation).await;
+        if exchanged.broke_off {
+            // Most likely a pooled connection that the EHR had closed. Asking twice does no harm: the assertion is new.
+            (exchanged, key) = self.question(activation).await;
+        }
         let answer = match &exchanged.answer {
             Ok(_) => Some(EhrAnswer::Accepted),
             Err(error) => EhrAnswer::of(error),
@@ -324,6 +336,13 @@ impl Sharing {
             tracing::warn!(activation = %activation.key, %error, detail = ?detail(error), "no token of the EHR");
         })?;
         self.hold(&granted, started)
+    }
+
+    async fn question(&self, activation: &Activation) -> (Exchanged, Option<Thumbprint>) {
+        match self.request(activation).await {
+            Ok((request, key)) => (self.exchange(activation, request).await, key),
+            Err(error) => (Exchanged::failed(error), None),
+        }
     }
 
     fn hold(&self, granted: &response::Granted, started: Duration) -> Result<Held, EhrTokenError> {
@@ -393,7 +412,10 @@ impl Sharing {
         let adapter = &activation.gateway.data_adapter;
         let response = match self.client.send(adapter, request).await {
             Ok(response) => response,
-            Err(error) => return Exchanged { answer: Err(error.into()), clock_skew_seconds: None },
+            Err(error) => {
+                let broke_off = matches!(error, CallError::Broken(_));
+                return Exchanged { broke_off, ..Exchanged::failed(error.into()) };
+            }
         };
         let (head, body) = response.into_parts();
         let clock_skew_seconds = clock_skew(&head.headers, self.clock.as_ref());
@@ -401,7 +423,7 @@ impl Sharing {
             Ok(body) => response::read(head.status, &Zeroizing::new(Vec::from(body)), clock_skew_seconds),
             Err(error) => Err(error.into()),
         };
-        Exchanged { answer, clock_skew_seconds }
+        Exchanged { answer, clock_skew_seconds, broke_off: false }
     }
 }
 

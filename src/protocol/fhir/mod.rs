@@ -3,6 +3,7 @@
 //! What is not understood is denied. Everything that can be decided from the request is decided before the EHR is
 //! called, so that a refusal says nothing about what exists there.
 
+pub mod capability;
 pub mod interaction;
 pub mod permission;
 pub mod search;

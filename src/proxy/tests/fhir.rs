@@ -309,6 +309,13 @@ async fn what_is_no_fhir_is_replaced(
 }
 
 #[tokio::test]
+async fn metadata_that_is_no_capability_statement_is_refused() {
+    let setup = Setup::new().await;
+    let answer = setup.ask("GET", "/epic/fhir/metadata", &[], "").await;
+    assert_eq!((answer.refusal(), answer.side()), ((502, "HG7045".into()), "ehr".into()));
+}
+
+#[tokio::test]
 async fn an_ehr_that_asks_for_patience_is_heard() {
     let ehr =
         Ehr::answering(|_| answer(429, &[("content-type", "text/plain"), ("retry-after", "7")], "slow down")).await;
@@ -343,10 +350,23 @@ async fn an_ehr_that_is_away_is_told_without_its_address() {
 }
 
 #[tokio::test]
-async fn metadata_is_open_and_its_query_stays_here() {
-    let setup = Setup::new().await;
+async fn metadata_is_open_tells_our_token_endpoint_and_keeps_its_query_here() {
+    let ehr = Ehr::answering(|reached| {
+        let host = reached.header("host").unwrap();
+        let statement = json!({
+            "resourceType": "CapabilityStatement", "implementation": {"url": format!("http://{host}/fhir")},
+            "rest": [{"security": {"description": format!("http://{host}/token")}}],
+        });
+        fhir_json(200, &statement.to_string())
+    });
+    let setup = Setup::in_front_of(ehr.await, |world| world);
     let answer = setup.ask("GET", "/epic/fhir/metadata?_format=json", &[], "").await;
     assert_eq!(answer.status, 200);
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(
+        text.contains("https://gate.example.org/default/epic/oauth2/token") && !text.contains("127.0.0.1"),
+        "{text}"
+    );
     let reached = setup.ehr.only();
     assert_eq!((reached.target.as_str(), reached.header("authorization")), ("/fhir/metadata", None));
     assert_eq!(reached.header("accept"), Some("application/fhir+json"));

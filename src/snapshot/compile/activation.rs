@@ -88,7 +88,10 @@ fn check(
     let gateway_exists = lookup.resources.gateways.contains_key(&gateway_key);
     findings.extend(unresolved(reports, Kind::App, &app_key, app_exists, "spec.appRef"));
     findings.extend(unresolved(reports, Kind::Gateway, &gateway_key, gateway_exists, "spec.gatewayRef"));
-    let own = spec.scopes.as_ref().map(|own| scopes::parse(own, "spec.scopes", findings));
+    let mut own_faults = Vec::new();
+    let own = spec.scopes.as_ref().map(|own| scopes::parse(own, "spec.scopes", &mut own_faults));
+    let own_is_sound = own_faults.is_empty();
+    findings.append(&mut own_faults);
     for (field, moment) in [("spec.notBefore", &spec.not_before), ("spec.expiresAt", &spec.expires_at)] {
         if moment.as_ref().is_some_and(|text| text.parse::<Timestamp>().is_err()) {
             let message = format!("{field} must be a moment such as 2030-01-31T12:00:00Z (RFC 3339)");
@@ -107,7 +110,12 @@ fn check(
             scopes: gateway.allowed_scopes.as_ref(),
         },
     ];
-    let (ceiling, dropped) = lower(&app.key.name, &app.scopes, &ceilings, findings);
+    let (ceiling, dropped) = lower(&app.scopes, &ceilings);
+    // Of a ceiling that could not be read nobody wants to know what it drops.
+    if own_is_sound {
+        findings.extend(dropped.iter().map(|drop| drop.finding(&app.key.name)));
+    }
+    let dropped = dropped.into_iter().filter(|_| own_is_sound).map(|drop| drop.scope).collect();
     Some(Draft { app: Arc::clone(app), gateway: Arc::clone(gateway), ceiling, dropped, authentication })
 }
 
@@ -175,8 +183,10 @@ fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draf
         claimants.sort();
         let Some(((_, winner), losers)) = claimants.split_first() else { continue };
         for (_, loser) in losers {
-            let message =
-                format!("Activation {} already stands for App {} on Gateway {}", winner.name, app.name, gateway.name);
+            let message = format!(
+                "Activation {} already stands for App {} on Gateway {}: delete one of the two",
+                winner.name, app.name, gateway.name
+            );
             let finding = Finding::new(Code::DuplicateActivation, "spec.appRef", message);
             reports.blame(&ObjectReference::new(Kind::Activation, loser.clone()), finding);
             drafts.remove(loser);

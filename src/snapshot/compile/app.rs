@@ -58,7 +58,11 @@ pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<Object
             };
             reports.blame(
                 &ObjectReference::new(Kind::App, loser.clone()),
-                Finding::new(Code::ClientIdConflict, "spec.clientId", format!("client ID {client_id} belongs to {by}")),
+                Finding::new(
+                    Code::ClientIdConflict,
+                    "spec.clientId",
+                    format!("client ID {client_id} belongs to {by}: choose another clientId, or leave it out"),
+                ),
             );
         }
     }

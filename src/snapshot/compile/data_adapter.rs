@@ -56,9 +56,7 @@ fn check(
         audience: oauth.audience.clone(),
     });
     let external_auth = spec.external_auth.as_ref().filter(|_| spec.backend_auth_enabled);
-    let external_auth = external_auth.and_then(|auth| {
-        check_external_auth(lookup, &key.namespace, auth, findings).map_err(|finding| findings.push(finding)).ok()
-    });
+    let external_auth = external_auth.and_then(|auth| check_external_auth(lookup, &key.namespace, auth, findings));
     let tls = spec.tls.as_ref().map_or_else(Tls::default, |tls| check_tls(lookup, &key.namespace, tls, findings));
     let request_headers = spec.request_headers.iter().enumerate().filter_map(|(index, header)| {
         let parsed = (HeaderName::try_from(header.name.as_str()), HeaderValue::try_from(header.value.as_str()));
@@ -98,17 +96,22 @@ fn check_external_auth(
     namespace: &str,
     auth: &api::data_adapter::ExternalAuth,
     findings: &mut Vec<Finding>,
-) -> Result<ExternalAuth, Finding> {
+) -> Option<ExternalAuth> {
     let field = "spec.externalAuth.clientSecretRef";
-    let api_endpoint = lookup.url(&auth.api_endpoint, "spec.externalAuth.apiEndpoint")?;
-    let secret = lookup.credential_text(namespace, &auth.client_secret_ref, &Receiver::Host(&api_endpoint), field)?;
-    let authorization = basic_authorization(secret.expose_secret(), auth.encoding)
-        .map_err(|fault| invalid_entry(namespace, &auth.client_secret_ref, field, fault))?;
-    let header = HeaderName::try_from(auth.client_id_header.as_str());
-    let (Ok(header), Ok(client_id)) = (header, HeaderValue::try_from(auth.client_id.as_str())) else {
-        let field = "spec.externalAuth.clientIdHeader";
-        return Err(Finding::new(Code::InvalidSpec, field, "clientIdHeader and clientId must make an HTTP header"));
-    };
+    let api_endpoint = lookup.optional_url(Some(&auth.api_endpoint), "spec.externalAuth.apiEndpoint", findings);
+    let receiver = api_endpoint.as_ref().map_or(Receiver::Ourselves, Receiver::Host);
+    let authorization =
+        lookup.credential_text(namespace, &auth.client_secret_ref, &receiver, field).and_then(|secret| {
+            basic_authorization(secret.expose_secret(), auth.encoding)
+                .map_err(|fault| invalid_entry(namespace, &auth.client_secret_ref, field, fault))
+        });
+    let authorization = authorization.map_err(|finding| findings.push(finding)).ok();
+    let name = HeaderName::try_from(auth.client_id_header.as_str());
+    let header = name.ok().zip(HeaderValue::try_from(auth.client_id.as_str()).ok());
+    if header.is_none() {
+        let message = "externalAuth.clientIdHeader and clientId must make an HTTP header";
+        findings.push(Finding::new(Code::InvalidSpec, "spec.externalAuth.clientIdHeader", message));
+    }
     let routes = auth.routes.as_ref().map(|routes| {
         routes
             .iter()
@@ -125,7 +128,7 @@ fn check_external_auth(
             "externalAuth has no routes: apps with private-api may call everything below apiEndpoint",
         ));
     }
-    Ok(ExternalAuth { client_id_header: (header, client_id), authorization, api_endpoint, routes })
+    Some(ExternalAuth { client_id_header: header?, authorization: authorization?, api_endpoint: api_endpoint?, routes })
 }
 
 const fn http_method(method: PrivateApiMethod) -> Method {
@@ -186,7 +189,7 @@ fn check_tls(lookup: &Lookup<'_>, namespace: &str, tls: &api::data_adapter::Tls,
             let entry = SecretKeyReference { name: reference.name.clone(), key: entry.into() };
             let bytes = lookup.credential(namespace, &entry, &Receiver::Ourselves, field)?;
             let is_pem = bytes.expose_str().is_ok_and(|text| text.contains("-----BEGIN ") && text.contains(label));
-            let fault = format!("holds no {label} in PEM");
+            let fault = format!("holds no {} in PEM", label.to_lowercase());
             if is_pem { Ok(bytes) } else { Err(invalid_entry(namespace, &entry, field, &fault)) }
         };
         let pair = pem("tls.crt", "CERTIFICATE").and_then(|chain| Ok((chain, pem("tls.key", "PRIVATE KEY")?)));

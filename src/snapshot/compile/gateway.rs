@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::super::gateway::{GatewayKeyRevision, GatewaySigning};
 use super::super::report::Detail;
-use super::super::resources::{Secret, SecretUse};
 use super::super::{DataAdapter, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
+use super::gateway_signing::signing;
 use super::lookup::Lookup;
 use super::{Reports, scopes, unresolved};
 use crate::api;
 use crate::values::code::{Code, Group};
-use crate::values::key::{Algorithm, GatewayIdentity, GatewayKeys};
 use crate::values::url::EndpointUrl;
+
+const PUBLIC_URL: &str = "spec.publicUrl";
+const NAME: &str = "metadata.name";
 
 /// Authority and path of a public URL, as routes are looked up by.
 type Place = (String, String);
@@ -57,8 +56,7 @@ pub(super) fn all(
             Some(gateway) => {
                 served.insert(key, Arc::new(gateway));
             }
-            // A gateway that may not have its host says nothing about requests to it.
-            None if may_have_host(lookup, &key, &issuer) => unserved.push((key, place(&issuer))),
+            None if holds_its_place(&key, reports) => unserved.push((key, place(&issuer))),
             None => {}
         }
     }
@@ -113,8 +111,8 @@ fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut
             } else {
                 "a Gateway of another namespace".into()
             };
-            let message = format!("the public URL {authority}{path} {how} that of {by}");
-            let finding = Finding::new(Code::PublicUrlConflict, "spec.publicUrl", message);
+            let message = format!("the public URL {authority}{path} {how} that of {by}: choose another publicUrl");
+            let finding = Finding::new(Code::PublicUrlConflict, PUBLIC_URL, message);
             reports.blame(&ObjectReference::new(Kind::Gateway, key), finding);
             continue;
         }
@@ -123,6 +121,13 @@ fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut
         }
         taken.insert(place, key);
     }
+}
+
+/// Whether a gateway that is not served may say so at its public URL: not where the URL itself is the fault.
+fn holds_its_place(key: &ObjectKey, reports: &Reports) -> bool {
+    let report = reports.0.get(&ObjectReference::new(Kind::Gateway, key.clone()));
+    let is_about_place = |finding: &Finding| matches!(finding.field.as_str(), PUBLIC_URL | NAME);
+    report.is_some_and(|report| !report.findings.iter().any(is_about_place))
 }
 
 /// The paths that lie above this one, at segments' borders; the empty path is above all.
@@ -147,10 +152,10 @@ fn may_have_host(lookup: &Lookup<'_>, key: &ObjectKey, issuer: &str) -> bool {
 
 fn issuer(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Gateway, findings: &mut Vec<Finding>) -> String {
     let default = format!("{}/{}/{}", lookup.platform.base(), key.namespace, key.name);
-    let field = "spec.publicUrl";
+    let field = PUBLIC_URL;
     if key.name == "keys" {
         let message = "the name keys is reserved, since EHR-facing key sets live there: give the gateway another name";
-        findings.push(Finding::new(Code::PublicUrlConflict, "metadata.name", message));
+        findings.push(Finding::new(Code::PublicUrlConflict, NAME, message));
     }
     let Some(chosen) = &object.spec.public_url else { return default };
     let url = match EndpointUrl::parse(&chosen.0) {
@@ -175,7 +180,8 @@ fn issuer(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Gateway, findings:
         );
         blame(Code::PublicUrlConflict, message);
     } else if is_reserved(lookup, &url) {
-        let message = format!("{} is reserved for EHR-facing key sets and discovery", url.as_str());
+        let message =
+            format!("{} is reserved for EHR-facing key sets and discovery: choose another publicUrl", url.as_str());
         blame(Code::PublicUrlConflict, message);
     }
     url.without_slash().into()
@@ -231,69 +237,5 @@ fn check(
         rate_limit: spec.rate_limit.clone(),
         signing,
         suspend: spec.suspend,
-    })
-}
-
-/// The gateway's own keys, as far as they are made.
-fn signing(lookup: &Lookup<'_>, key: &ObjectKey, wanted: u32, findings: &mut Vec<Finding>) -> GatewaySigning {
-    let prefix = format!("{}-signing-", key.name);
-    let named = lookup.resources.secrets.range(key.sibling(&prefix)..).map_while(|(name, secret)| {
-        let same = name.namespace == key.namespace;
-        name.name.strip_prefix(&prefix).filter(|_| same).map(|revision| (revision, secret))
-    });
-    let mut revisions = Vec::new();
-    let mut fault = None;
-    for (revision, secret) in named {
-        // Only the name that we would write: no sign, no leading zero.
-        let Some(number) = revision.parse().ok().filter(|number: &u32| number.to_string() == revision) else {
-            continue;
-        };
-        let identity = GatewayIdentity { gateway: key.name.clone(), revision: number };
-        match read_signing(&identity, secret) {
-            Ok(own) => revisions.push(own),
-            Err(reason) if number == wanted => {
-                fault = Some(format!("Secret {} {reason}; it is left untouched", secret.key.name));
-            }
-            Err(_) => {}
-        }
-    }
-    revisions.sort_by_key(|own| own.revision);
-    let made = revisions.iter().any(|own| own.revision == wanted);
-    let field = "spec.signingKeys";
-    if let Some(fault) = &fault {
-        findings.push(Finding::new(Code::KeyBelongsToAnother, field, fault.clone()));
-    } else if !made && !lookup.platform.makes_keys {
-        let name = GatewayIdentity { gateway: key.name.clone(), revision: wanted }.secret_name();
-        let message = format!("the signing keys {name} do not exist, and --no-new-keys forbids making them");
-        findings.push(Finding::new(Code::NewKeysForbidden, field, message));
-    }
-    let recorded = lookup.resources.observed.gateways.get(&key.to_string()).copied();
-    let current = revisions.iter().find(|own| Some(own.revision) == recorded).or_else(|| revisions.last()).cloned();
-    let public: Vec<_> = revisions.iter().flat_map(|own| own.keys.jwks()).collect();
-    GatewaySigning {
-        current,
-        jwks: json!({ "keys": public }).to_string(),
-        missing_revision: (!made && fault.is_none() && lookup.platform.makes_keys).then_some(wanted),
-        revisions,
-    }
-}
-
-fn read_signing(identity: &GatewayIdentity, secret: &Secret) -> Result<GatewayKeyRevision, String> {
-    if secret.usage != SecretUse::GatewaySigning {
-        return Err(format!("is not labelled hearthgate.dev/use={}", SecretUse::GatewaySigning.as_str()));
-    }
-    identity.may_adopt(&secret.annotations).map_err(|reason| reason.to_string())?;
-    let parsed = secret.parsed_gateway_keys.get_or_init(|| GatewayKeys::from_data(&secret.data).map(Arc::new));
-    let keys = Arc::clone(parsed.as_ref().map_err(|error| format!("holds no usable signing keys: {error}"))?);
-    let es256_verifying = keys
-        .es256
-        .public()
-        .verifying_key(Algorithm::Es256)
-        .map_err(|problem| format!("holds no usable signing keys: {problem}"))?;
-    Ok(GatewayKeyRevision {
-        revision: identity.revision,
-        es256_kid: keys.es256.thumbprint().to_string(),
-        keys,
-        es256_verifying,
     })
 }

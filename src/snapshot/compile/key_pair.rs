@@ -144,6 +144,8 @@ struct Claim<'members, 'resources> {
     usable: Vec<Arc<KeyRevision>>,
     /// Why the wanted revision can neither be used nor made.
     fault: Option<Finding>,
+    /// The highest revision that exists or was ever recorded; 0: none.
+    highest: u32,
     /// The first activation that misses a key.
     missed_by: Option<&'members ObjectKey>,
     /// Whether the wanted revision may be made.
@@ -179,9 +181,11 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             existing,
             usable,
             fault,
+            highest: 0,
             missed_by: None,
             is_new: false,
         };
+        claim.highest = claim.highest_revision();
         let misses_a_key = members.iter().find(|member| !claim.lost_keys(member).is_empty());
         claim.missed_by = misses_a_key.map(|member| &member.activation);
         claim.is_new = claim.wants_new_revision();
@@ -222,16 +226,24 @@ impl<'members, 'resources> Claim<'members, 'resources> {
     /// Whether the wanted revision may be made: only one above all that exist or were ever recorded, and never while
     /// a key is missed. Lowering the revision, or losing a key's Secret, makes none.
     fn wants_new_revision(&self) -> bool {
+        !self.brought && self.fault.is_none() && self.wanted.revision > self.highest && self.missed_by.is_none()
+    }
+
+    fn highest_revision(&self) -> u32 {
         let existing = self.existing.iter().map(|own| own.revision);
         let recorded = self.members.iter().flat_map(Request::recorded).map(|key| key.revision);
-        let highest = existing.chain(recorded).max().unwrap_or(0);
-        !self.brought && self.fault.is_none() && self.wanted.revision > highest && self.missed_by.is_none()
+        existing.chain(recorded).max().unwrap_or(0)
+    }
+
+    /// The lowest revision that would be a new key.
+    fn next_revision(&self) -> u32 {
+        self.highest.max(self.wanted.revision).saturating_add(1)
     }
 
     /// What is wrong with the keys of this member.
     fn finding(&self, member: &Request<'_>, makes_keys: bool) -> Option<Finding> {
         let finding = |code, message: String| Some(Finding::new(code, member.field, message));
-        let (pair, name) = (&self.key.name, self.wanted.secret_name());
+        let (pair, name, next) = (&self.key.name, self.wanted.secret_name(), self.next_revision());
         let lost = self.lost_keys(member);
         if !lost.is_empty() {
             return finding(Code::KeyLost, lost.join("; "));
@@ -263,12 +275,14 @@ impl<'members, 'resources> Claim<'members, 'resources> {
         if !self.existing.is_empty() || recorded_as_withdrawn(member) {
             return finding(
                 Code::KeyWithdrawn,
-                format!("every key of pair {pair} was withdrawn: raise keyPair.revision"),
+                format!("every key of pair {pair} was withdrawn: raise keyPair.revision to {next}"),
             );
         }
         let message = match self.missed_by {
             Some(other) => format!("pair {pair} has no key: see Activation {}, which misses one", other.name),
-            None => format!("pair {pair} has no key left: restore its Secret from a backup, or raise keyPair.revision"),
+            None => format!(
+                "pair {pair} has no key left: restore its Secret from a backup, or raise keyPair.revision to {next}"
+            ),
         };
         finding(Code::KeyLost, message)
     }
@@ -290,6 +304,7 @@ impl<'members, 'resources> Claim<'members, 'resources> {
         let pinned: BTreeSet<&str> =
             member.spec.thumbprints.iter().map(String::as_str).filter(|pin| is_missed(pin)).collect();
         let thumbprints: BTreeSet<&str> = recorded.keys().copied().chain(pinned.iter().copied()).collect();
+        let next = self.next_revision();
         let sentence = |thumbprint: &str| {
             let what = match (pinned.contains(thumbprint), recorded.get(thumbprint)) {
                 (_, Some(key)) => format!("key {thumbprint} (recorded, Secret {})", key.secret_name),
@@ -298,7 +313,7 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             let way_out = if pinned.contains(thumbprint) { "remove the pin and " } else { "" };
             format!(
                 "{what} is gone, and no new key is made in its place: restore its Secret from a backup; \
-                 if it is lost for good, {way_out}raise keyPair.revision"
+                 if it is lost for good, {way_out}raise keyPair.revision to {next}"
             )
         };
         thumbprints.into_iter().map(sentence).collect()

@@ -23,8 +23,7 @@ pub(super) fn made(lookup: &Lookup<'_>, key: &ObjectKey, wanted: &PairIdentity) 
     match lookup.secret_of(key, wanted).map(|secret| adopt(secret, wanted)) {
         Some(Ok(revision)) => revisions.push(revision),
         Some(Err(reason)) => {
-            let message =
-                format!("Secret {name} {reason}; it is left untouched: remove it, or give keyPair.name another value");
+            let message = format!("Secret {name} {reason}");
             fault = Some(Finding::new(Code::KeyBelongsToAnother, "", message));
         }
         None => {}
@@ -69,14 +68,20 @@ fn others(lookup: &Lookup<'_>, key: &ObjectKey, wanted: &PairIdentity) -> impl I
 }
 
 fn adopt(secret: &Secret, identity: &PairIdentity) -> Result<Arc<KeyRevision>, String> {
+    // Whoever put it there must decide; of a key that may be registered somewhere, nobody should hear that it can go.
+    let foreign = |reason: String| {
+        format!("{reason}; it is left untouched: remove it if nobody needs it, or give keyPair.name another value")
+    };
     if secret.usage != SecretUse::KeyPair {
-        return Err(format!("is not labelled hearthgate.dev/use={}", SecretUse::KeyPair.as_str()));
+        return Err(foreign(format!("is not labelled hearthgate.dev/use={}", SecretUse::KeyPair.as_str())));
     }
     if secret.key.name != identity.secret_name() {
-        return Err(format!("says that it is revision {}, which its name denies", identity.revision));
+        return Err(foreign(format!("says that it is revision {}, which its name denies", identity.revision)));
     }
-    let parsed = parsed(secret).map_err(|error| format!("holds no usable key pair: {error}"))?;
-    identity.may_adopt(&secret.annotations, parsed).map_err(|reason| reason.to_string())?;
+    let parsed = parsed(secret).map_err(|error| {
+        format!("holds no usable key pair ({error}); it is left untouched: restore it from a backup")
+    })?;
+    identity.may_adopt(&secret.annotations, parsed).map_err(|reason| foreign(reason.to_string()))?;
     Ok(Arc::new(revision(identity.revision, &secret.key.name, parsed)))
 }
 

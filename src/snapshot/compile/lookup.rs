@@ -65,18 +65,17 @@ impl<'resources> Lookup<'resources> {
     ) -> Result<&'resources SecretBytes, Finding> {
         let secret = self.secret(namespace, &reference.name, SecretUse::Credential, field)?;
         if let Some(allowed) = &secret.allowed_hosts {
-            let fault = match receiver {
-                Receiver::Host(url) if !allowed.contains(&url.host()) => {
-                    Some(format!("may not be sent to {}", url.host()))
+            let elsewhere = match receiver {
+                Receiver::Host(url) if !allowed.contains(&url.host()) => Some((url.host(), "")),
+                Receiver::Discovered => {
+                    let host = "a host that only the EHR's SMART configuration tells".to_owned();
+                    Some((host, ": give tokenUrl at one of them"))
                 }
-                Receiver::Discovered => Some(
-                    "may not be sent to a host that only the EHR's SMART configuration tells; give tokenUrl".into(),
-                ),
                 Receiver::Ourselves | Receiver::Host(_) => None,
             };
-            if let Some(fault) = fault {
+            if let Some((host, hint)) = elsewhere {
                 let message = format!(
-                    "Secret {namespace}/{} {fault}: its annotation hearthgate.dev/allowed-hosts names {}",
+                    "Secret {namespace}/{} may not be sent to {host}, since its annotation hearthgate.dev/allowed-hosts names {}{hint}",
                     reference.name,
                     if allowed.is_empty() { "no host".into() } else { allowed.join(", ") }
                 );

@@ -11,6 +11,7 @@ mod app;
 mod authentication;
 mod data_adapter;
 mod gateway;
+mod gateway_signing;
 mod key_pair;
 mod key_revisions;
 mod lookup;

@@ -29,28 +29,38 @@ pub(super) struct Ceiling<'scopes> {
     pub(super) scopes: Option<&'scopes ScopeSet>,
 }
 
-/// What is left under all ceilings, and which of the asked scopes each of them drops, wholly or in part.
-pub(super) fn lower(
-    app: &str,
-    asked: &ScopeSet,
-    ceilings: &[Ceiling<'_>],
-    findings: &mut Vec<Finding>,
-) -> (ScopeSet, Vec<DroppedScope>) {
+/// A scope that a ceiling drops, wholly or in part.
+pub(super) struct Dropped {
+    pub(super) scope: DroppedScope,
+    /// What the ceiling leaves of it.
+    left: ScopeSet,
+    field: &'static str,
+}
+
+impl Dropped {
+    pub(super) fn finding(&self, app: &str) -> Finding {
+        let DroppedScope { scope, dropped_by } = &self.scope;
+        let permitted = if self.left.is_empty() {
+            format!("which {dropped_by} does not permit")
+        } else {
+            format!("of which {dropped_by} permits only {}", self.left)
+        };
+        let message = format!("App {app} asks for {scope}, {permitted}");
+        Finding::new(Code::ScopeNeverGranted, self.field, message)
+    }
+}
+
+/// What is left under all ceilings, and which of the asked scopes each of them drops.
+pub(super) fn lower(asked: &ScopeSet, ceilings: &[Ceiling<'_>]) -> (ScopeSet, Vec<Dropped>) {
     let mut granted = asked.clone();
     let mut dropped = Vec::new();
     for ceiling in ceilings {
         let Some(scopes) = ceiling.scopes else { continue };
-        for scope in granted.not_covered_by(scopes) {
-            let left = ScopeSet::from_iter([scope.clone()]).intersect(scopes);
-            let permitted = if left.is_empty() {
-                format!("which {} does not permit", ceiling.owner)
-            } else {
-                format!("of which {} permits only {left}", ceiling.owner)
-            };
-            let message = format!("App {app} asks for {scope}, {permitted}");
-            findings.push(Finding::new(Code::ScopeNeverGranted, ceiling.field, message));
-            dropped.push(DroppedScope { scope: scope.to_string(), dropped_by: ceiling.owner.clone() });
-        }
+        dropped.extend(granted.not_covered_by(scopes).map(|scope| Dropped {
+            scope: DroppedScope { scope: scope.to_string(), dropped_by: ceiling.owner.clone() },
+            left: ScopeSet::from_iter([scope.clone()]).intersect(scopes),
+            field: ceiling.field,
+        }));
         granted = granted.intersect(scopes);
     }
     (granted, dropped)

@@ -99,6 +99,9 @@ pub enum Reason {
     /// `.nan` or `.inf`.
     #[error("not-a-number and infinity have no JSON form")]
     NotFinite,
+    /// `%YAML` before a document.
+    #[error("a %YAML directive is not understood by kubectl: remove the line")]
+    Directive,
     /// `<<` with something else than mappings.
     #[error("the merge key << needs a mapping, or a list of mappings")]
     MergeNeedsMapping,
@@ -124,7 +127,8 @@ pub fn parse(text: &str) -> Result<Vec<Document>, Unreadable> {
         let position = Position::of(&span.start);
         let at = |reason| Unreadable { position, reason };
         match event {
-            Event::DocumentStart(..) => {
+            Event::DocumentStart(_, Some(_)) => return Err(at(Reason::Directive)),
+            Event::DocumentStart(_, None) => {
                 if documents.len() >= MAX_DOCUMENTS {
                     return Err(at(Reason::TooManyDocuments));
                 }

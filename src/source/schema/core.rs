@@ -40,15 +40,39 @@ pub(super) fn secret(
     let mut data = base64_entries(object, "data", problems);
     data.extend(text_entries(object, "stringData", problems).map(|(key, text)| (key, SecretBytes::from(text))));
     check_size(data.values().map(SecretBytes::len).sum(), problems);
+    let kind = object.get("type").and_then(Value::as_str).unwrap_or_default();
+    if let Some(wanted) = missing_entry(kind, |key| data.contains_key(key)) {
+        problems.push(Problem::value("data", format!("a Secret of type {kind} needs the entry {wanted}")));
+    }
     Secret::new(key, usage, metadata.annotations, data)
+}
+
+/// What Kubernetes asks of the types that it knows itself ("Types of Secret").
+fn missing_entry(kind: &str, has: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let missing = |key: &'static str| (!has(key)).then_some(key);
+    match kind {
+        "kubernetes.io/tls" => missing("tls.crt").or_else(|| missing("tls.key")),
+        "kubernetes.io/basic-auth" if !has("username") => missing("password").map(|_| "username, password or both"),
+        "kubernetes.io/ssh-auth" => missing("ssh-privatekey"),
+        "kubernetes.io/dockerconfigjson" => missing(".dockerconfigjson"),
+        "kubernetes.io/dockercfg" => missing(".dockercfg"),
+        _ => None,
+    }
 }
 
 /// Reads a labelled ConfigMap. `binaryData` is checked and left out: a CA bundle in PEM is text.
 pub(super) fn config_map(key: ObjectKey, object: &Map<String, Value>, problems: &mut Vec<Problem>) -> ConfigMap {
     check_fields(object, &["data", "binaryData", "immutable"], problems);
-    let binary: usize = base64_entries(object, "binaryData", problems).values().map(SecretBytes::len).sum();
+    let binary = base64_entries(object, "binaryData", problems);
     let data: BTreeMap<_, _> = text_entries(object, "data", problems).collect();
-    check_size(binary + data.values().map(String::len).sum::<usize>(), problems);
+    for key in binary.keys().filter(|key| data.contains_key(*key)) {
+        problems
+            .push(Problem::key(&join("binaryData", key), "the same key stands in data: remove one of the two".into()));
+    }
+    check_size(
+        binary.values().map(SecretBytes::len).sum::<usize>() + data.values().map(String::len).sum::<usize>(),
+        problems,
+    );
     ConfigMap { key, data }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use super::structural::join;
+use super::structural::{is_time, join};
 use super::words::{kind_of, nearest};
 use crate::snapshot::resources::ObjectKey;
 
@@ -81,6 +81,7 @@ pub(super) fn check(object: &Map<String, Value>, problems: &mut Vec<Problem>) ->
             problems.push(Problem::value("metadata.namespace", format!("must be text, not {}", kind_of(other))));
         }
     }
+    check_written_by_servers(metadata, problems);
     let labels = strings(metadata, "labels", problems);
     for (key, value) in &labels {
         let path = format!("metadata.labels.{key}");
@@ -122,6 +123,30 @@ fn check_name(metadata: &Map<String, Value>, problems: &mut Vec<Problem>) {
         )),
         Some(other) => problems
             .push(Problem::value("metadata.name", format!("must be text, not {}: put it in quotes", kind_of(other)))),
+    }
+}
+
+/// The fields that nobody writes by hand, and that a file from `kubectl get -o yaml` has: their values are not used, but
+/// an API server would not decode others.
+fn check_written_by_servers(metadata: &Map<String, Value>, problems: &mut Vec<Problem>) {
+    for (field, value) in metadata {
+        let path = join("metadata", field);
+        let finding = match (field.as_str(), value) {
+            (_, Value::Null) => None,
+            ("creationTimestamp" | "deletionTimestamp", value) => (!value.as_str().is_some_and(is_time))
+                .then(|| "must be an RFC 3339 time such as 2026-01-31T08:00:00Z".to_owned()),
+            ("generation" | "deletionGracePeriodSeconds", value) => {
+                (!value.is_i64()).then(|| format!("must be a whole number, not {}", kind_of(value)))
+            }
+            ("uid" | "resourceVersion" | "selfLink", value) => {
+                (!value.is_string()).then(|| format!("must be text, not {}: put it in quotes", kind_of(value)))
+            }
+            ("ownerReferences" | "managedFields" | "finalizers", value) => {
+                (!value.is_array()).then(|| format!("must be a list, not {}", kind_of(value)))
+            }
+            _ => None,
+        };
+        problems.extend(finding.map(|message| Problem::value(&path, message)));
     }
 }
 

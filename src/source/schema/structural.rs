@@ -327,11 +327,13 @@ fn check_range(
     }
 }
 
-/// RFC 3339, as Go's `time.RFC3339` reads it: no missing seconds, no blank instead of the T.
-fn is_time(text: &str) -> bool {
+/// RFC 3339, as Go's `time.RFC3339` reads it: no missing seconds, no blank instead of the T, a colon in the offset.
+pub(super) fn is_time(text: &str) -> bool {
     let bytes = text.as_bytes();
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    let offset = bytes.get(19..).unwrap_or_default();
     separators.iter().all(|(index, separator)| bytes.get(*index) == Some(separator))
+        && (offset.ends_with(b"Z") || offset.iter().rev().nth(2) == Some(&b':'))
         && text.parse::<jiff::Timestamp>().is_ok()
 }
 
