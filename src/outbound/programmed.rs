@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::{EhrOutcome, EhrOutcomes};
 use crate::snapshot::report::Detail;
 use crate::snapshot::{ObjectReference, Published, Report};
+
+/// Between two documents.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The digests of all objects that a snapshot was compiled from.
 pub type Digests = BTreeMap<ObjectReference, Digest>;
@@ -58,15 +62,20 @@ pub fn follow(
     let (sender, receiver) = watch::channel(ProgrammedDocument::default());
     tokio::spawn(async move {
         let mut heard = outcomes.watch();
+        let mut compiled: Option<(Arc<Published>, Vec<ProgrammedObject>)> = None;
         loop {
             heard.mark_unchanged();
             let newest = published.borrow_and_update().clone();
             if let Some(newest) = newest {
+                let before = compiled.take().filter(|(known, _)| Arc::ptr_eq(known, &newest));
                 let outcomes = Arc::clone(&outcomes);
                 let made = tokio::task::spawn_blocking(move || {
-                    ProgrammedDocument::from(&Programmed::of(&newest, &outcomes))
+                    let objects = before.map_or_else(|| objects(&newest), |(_, objects)| objects);
+                    let programmed = Programmed { objects, outcomes: outcomes.all() };
+                    (ProgrammedDocument::from(&programmed), newest, programmed.objects)
                 });
-                if let Ok(document) = made.await {
+                if let Ok((document, newest, objects)) = made.await {
+                    compiled = Some((newest, objects));
                     sender.send_if_modified(|sent| {
                         let is_news = sent.entity_tag != document.entity_tag;
                         *sent = document;
@@ -74,6 +83,8 @@ pub fn follow(
                     });
                 }
             }
+            // What happens together is told together.
+            tokio::time::sleep(PAUSE).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = published.changed() => if changed.is_err() { return },
@@ -104,13 +115,11 @@ pub struct ProgrammedObject {
     pub digest: Digest,
 }
 
-impl Programmed {
-    /// What this process tells.
-    pub fn of(published: &Published, outcomes: &EhrOutcomes) -> Self {
-        let objects = digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest });
-        Self { objects: objects.collect(), outcomes: outcomes.all() }
-    }
+fn objects(published: &Published) -> Vec<ProgrammedObject> {
+    digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest }).collect()
+}
 
+impl Programmed {
     /// Names this very answer (RFC 9110 §8.8.3), so that a long poll can wait for another one.
     pub fn entity_tag(&self) -> String {
         let mut context = Context::new(&SHA256);
