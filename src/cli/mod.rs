@@ -4,14 +4,17 @@
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
 mod check;
+mod cluster;
 mod crds;
 mod explain;
 mod jwks;
 mod live;
 mod logging;
+mod operate;
 mod pem;
 mod platform;
 mod probe;
+mod proxy;
 mod sandbox;
 mod serve;
 mod shutdown;
@@ -38,6 +41,8 @@ struct Cli {
 enum Command {
     Crds(crds::Crds),
     Serve(serve::Serve),
+    Operate(operate::Operate),
+    Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
     Explain(explain::Explain),
@@ -59,6 +64,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Operate(command) => command.run(),
+        Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),

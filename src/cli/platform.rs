@@ -30,21 +30,35 @@ fn host_and_namespace(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// `--public-url` is no URL.
+/// `--public-url` cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("--public-url {text:?} {error}")]
-pub(super) struct PublicUrlInvalid {
-    text: String,
-    #[source]
-    error: UrlError,
+pub(super) enum PublicUrlInvalid {
+    /// It is no URL.
+    #[error("--public-url {text:?} {error}")]
+    NoUrl {
+        text: String,
+        #[source]
+        error: UrlError,
+    },
+    /// It is missing, and nothing else tells it.
+    #[error("give --public-url: the URL as apps and EHRs reach it, the same for operate and proxy")]
+    Missing,
 }
 
 impl PlatformOptions {
+    /// The platform of a cluster: several processes must agree on it, so none may guess its public URL.
+    pub(super) fn of_cluster(&self) -> Result<Platform, PublicUrlInvalid> {
+        if self.public_url.is_none() {
+            return Err(PublicUrlInvalid::Missing);
+        }
+        self.platform("", false)
+    }
+
     /// The platform, where `listen` is what is served without `--public-url`. `loopback`: whether this machine itself
     /// may be called without being asked (standalone and offline).
     pub(super) fn platform(&self, listen: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
         let text = self.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
-        let public_url = EndpointUrl::parse(&text).map_err(|error| PublicUrlInvalid { text, error })?;
+        let public_url = EndpointUrl::parse(&text).map_err(|error| PublicUrlInvalid::NoUrl { text, error })?;
         let opened = self.allow_address.iter().copied();
         let ranges = opened.chain(AddressPolicy::loopback_ranges().into_iter().filter(|_| loopback));
         Ok(Platform {

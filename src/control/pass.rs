@@ -9,7 +9,7 @@ use super::plan::{Plan, plan};
 use super::rotate::{Step, rotate};
 use super::sink::Recorded;
 use super::status::{ObjectStatus, Serving, View, statuses};
-use crate::api::activation::KeyStatus;
+use crate::api::activation::{KeyState, KeyStatus};
 use crate::snapshot::report::Detail;
 use crate::snapshot::resources::{Observed, ObservedActivation};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
@@ -37,11 +37,16 @@ pub fn pass(
     let mut accepted_before = BTreeSet::new();
     let mut steps = Vec::new();
     let mut looks = Vec::new();
+    let told: HashMap<&ObjectReference, &ObjectStatus> =
+        previous.objects.iter().map(|status| (&status.object, status)).collect();
     for report in &published.reports {
         looks.extend(report.next_change(now));
         let Detail::Activation(detail) = &report.detail else { continue };
         let key = &report.object.key;
-        let rotated = rotate(&detail.keys, |thumbprint| findings.is_proven(&report.uid, thumbprint), now);
+        let told_before = told.get(&report.object).is_some_and(|status| status.uid == report.uid);
+        let remembered = previous.observed.activations.get(&key.to_string()).filter(|_| told_before);
+        let known = up_to_date(&detail.keys, remembered);
+        let rotated = rotate(&known, |thumbprint| findings.is_proven(&report.uid, thumbprint), now);
         looks.extend(rotated.next_change);
         steps.extend(rotated.steps.into_iter().map(|step| (key.clone(), step)));
         if !rotated.keys.is_empty() {
@@ -52,8 +57,6 @@ pub fn pass(
             accepted_before.insert(key.clone());
         }
     }
-    let told: HashMap<&ObjectReference, &ObjectStatus> =
-        previous.objects.iter().map(|status| (&status.object, status)).collect();
     let view =
         View { published, findings, keys: &keys, accepted_before: &accepted_before, serving, previous: &told, now };
     let objects = statuses(&view);
@@ -63,6 +66,24 @@ pub fn pass(
     }
     let observed = observe(published, &previous.observed, &keys, &accepted_before);
     Pass { recorded: Recorded { objects, observed }, plan, steps }
+}
+
+/// The keys as compiled, with what was recorded of them last.
+///
+/// What is compiled may hold a record that is older than the last one written: in a cluster it takes the way through a
+/// watch. Believing it would record the same move once more, at another moment, for each such echo. Whether a key is
+/// there, and whether it is withdrawn, is the compiler's to say.
+fn up_to_date(compiled: &[KeyStatus], recorded: Option<&ObservedActivation>) -> Vec<KeyStatus> {
+    let is_compilers = |key: &KeyStatus| matches!(key.state, KeyState::Lost | KeyState::Withdrawn);
+    let last = |key: &KeyStatus| {
+        let mut recorded = recorded.iter().flat_map(|recorded| &recorded.keys);
+        recorded.find(|recorded| recorded.thumbprint == key.thumbprint && !is_compilers(recorded))
+    };
+    let known = compiled.iter().map(|key| match last(key).filter(|_| !is_compilers(key)) {
+        Some(last) => KeyStatus { state: last.state, signing_since: last.signing_since.clone(), ..key.clone() },
+        None => key.clone(),
+    });
+    known.collect()
 }
 
 /// What is recorded for the next start. A record of keys is dropped only when it can do no good any more: never because

@@ -6,13 +6,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{EhrOutcome, EhrOutcomes};
 use crate::snapshot::report::Detail;
 use crate::snapshot::{ObjectReference, Published, Report};
+
+/// Between two documents.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The digests of all objects that a snapshot was compiled from.
 pub type Digests = BTreeMap<ObjectReference, Digest>;
@@ -21,6 +29,71 @@ pub type Digests = BTreeMap<ObjectReference, Digest>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
+
+/// What a replica tells, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgrammedDocument {
+    /// See [`Programmed::entity_tag`].
+    pub entity_tag: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+impl Default for ProgrammedDocument {
+    fn default() -> Self {
+        Self::from(&Programmed::default())
+    }
+}
+
+impl From<&Programmed> for ProgrammedDocument {
+    fn from(programmed: &Programmed) -> Self {
+        // Plain data: writing it as JSON cannot fail.
+        let body = serde_json::to_vec(programmed).unwrap_or_default();
+        Self { entity_tag: programmed.entity_tag(), body: body.into() }
+    }
+}
+
+/// Keeps the document up to date until `stop`; then the receiver is closed, so that nobody waits for news any more.
+pub fn follow(
+    mut published: watch::Receiver<Option<Arc<Published>>>,
+    outcomes: Arc<EhrOutcomes>,
+    stop: CancellationToken,
+) -> watch::Receiver<ProgrammedDocument> {
+    let (sender, receiver) = watch::channel(ProgrammedDocument::default());
+    tokio::spawn(async move {
+        let mut heard = outcomes.watch();
+        let mut compiled: Option<(Arc<Published>, Vec<ProgrammedObject>)> = None;
+        loop {
+            heard.mark_unchanged();
+            let newest = published.borrow_and_update().clone();
+            if let Some(newest) = newest {
+                let before = compiled.take().filter(|(known, _)| Arc::ptr_eq(known, &newest));
+                let outcomes = Arc::clone(&outcomes);
+                let made = tokio::task::spawn_blocking(move || {
+                    let objects = before.map_or_else(|| objects(&newest), |(_, objects)| objects);
+                    let programmed = Programmed { objects, outcomes: outcomes.all() };
+                    (ProgrammedDocument::from(&programmed), newest, programmed.objects)
+                });
+                if let Ok((document, newest, objects)) = made.await {
+                    compiled = Some((newest, objects));
+                    sender.send_if_modified(|sent| {
+                        let is_news = sent.entity_tag != document.entity_tag;
+                        *sent = document;
+                        is_news
+                    });
+                }
+            }
+            // What happens together is told together.
+            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = published.changed() => if changed.is_err() { return },
+                _ = heard.changed() => {}
+            }
+        }
+    });
+    receiver
+}
 
 /// What a replica tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +115,11 @@ pub struct ProgrammedObject {
     pub digest: Digest,
 }
 
-impl Programmed {
-    /// What this process tells.
-    pub fn of(published: &Published, outcomes: &EhrOutcomes) -> Self {
-        let objects = digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest });
-        Self { objects: objects.collect(), outcomes: outcomes.all() }
-    }
+fn objects(published: &Published) -> Vec<ProgrammedObject> {
+    digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest }).collect()
+}
 
+impl Programmed {
     /// Names this very answer (RFC 9110 §8.8.3), so that a long poll can wait for another one.
     pub fn entity_tag(&self) -> String {
         let mut context = Context::new(&SHA256);

@@ -3,23 +3,29 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Metrics;
+use crate::outbound::programmed::ProgrammedDocument;
 use crate::snapshot::ObjectKey;
 
 /// What a probe that somebody asked for came to.
@@ -34,6 +40,13 @@ pub enum ProbeAnswer {
 /// Asks an EHR now, for one activation.
 pub type Probe = Arc<dyn Fn(ObjectKey) -> BoxFuture<'static, ProbeAnswer> + Send + Sync>;
 
+/// Whether a bearer token lets in.
+pub type Guard = Arc<dyn Fn(SecretString) -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// The longest that a request may wait for news.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct Admin {
@@ -44,9 +57,11 @@ pub struct Admin {
     /// The reports as JSON.
     pub status: watch::Receiver<Bytes>,
     /// The digest of each object as this replica compiled it, and the last EHR outcome of each activation.
-    pub programmed: Arc<dyn Fn() -> Value + Send + Sync>,
+    pub programmed: watch::Receiver<ProgrammedDocument>,
     /// Asks an EHR now.
     pub probe: Probe,
+    /// Judges the tokens that all but health and metrics ask for. `None`: they ask for none (a listener on loopback).
+    pub guard: Option<Guard>,
 }
 
 impl fmt::Debug for Admin {
@@ -61,6 +76,7 @@ pub fn router(admin: Admin, listener: SocketAddr) -> Router {
         .route("/status", get(status))
         .route("/programmed", get(programmed))
         .route("/probe/{namespace}/{activation}", post(probe))
+        .layer(from_fn_with_state(admin.clone(), only_with_token))
         .layer(from_fn_with_state(listener, only_own_hosts));
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -98,8 +114,27 @@ async fn status(State(admin): State<Admin>) -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], Body::from(json)).into_response()
 }
 
-async fn programmed(State(admin): State<Admin>) -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json((admin.programmed)())).into_response()
+/// What this replica serves; with `If-None-Match` only if that is something else (RFC 9110 §13.1.2), and with
+/// `Prefer: wait=<seconds>` once it is (RFC 7240 §4.3).
+async fn programmed(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let mut document = admin.programmed;
+    let known = header(&headers, IF_NONE_MATCH).unwrap_or_default();
+    if let Some(wait) = header(&headers, PREFER).and_then(preferred_wait) {
+        // Whether it came, the time is over or everything ends: what is there now is told.
+        let _ = timeout(wait, document.wait_for(|document| document.entity_tag != known)).await;
+    }
+    let document = document.borrow().clone();
+    let general = [(CACHE_CONTROL, "no-store".to_owned()), (ETAG, document.entity_tag.clone())];
+    if document.entity_tag == known {
+        return (StatusCode::NOT_MODIFIED, general).into_response();
+    }
+    (general, [(CONTENT_TYPE, "application/json")], document.body).into_response()
+}
+
+fn preferred_wait(prefer: &str) -> Option<Duration> {
+    let preferences = prefer.split(',').map(str::trim);
+    let seconds = preferences.filter_map(|preference| preference.strip_prefix("wait=")).find_map(|s| s.parse().ok())?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 async fn probe(State(admin): State<Admin>, Path((namespace, activation)): Path<(String, String)>) -> Response {
@@ -128,6 +163,23 @@ async fn only_own_hosts(State(listener): State<SocketAddr>, request: Request, ne
     response
 }
 
+async fn only_with_token(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let Some(guard) = admin.guard else { return next.run(request).await };
+    let token = header(request.headers(), AUTHORIZATION)
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| SecretString::from(token.trim().to_owned()));
+    let is_known = match token {
+        Some(token) => guard(token).await,
+        None => false,
+    };
+    if is_known {
+        return next.run(request).await;
+    }
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a token that the API server knows is needed\n")
+        .into_response()
+}
+
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
@@ -153,12 +205,18 @@ mod tests {
     use tower::ServiceExt as _;
 
     fn admin(ready: bool) -> Router {
+        router(shown(ready, None), "10.1.2.3:9090".parse().unwrap())
+    }
+
+    fn shown(ready: bool, guard: Option<Guard>) -> Admin {
         let (_sender, status) = watch::channel(Bytes::from("{\"objects\":[]}"));
-        let admin = Admin {
+        let (_sender, programmed) = watch::channel(ProgrammedDocument::default());
+        Admin {
+            guard,
             ready: Arc::new(move || ready),
             metrics: Arc::default(),
             status,
-            programmed: Arc::new(|| json!({"objects": {}})),
+            programmed,
             probe: Arc::new(|activation| {
                 Box::pin(async move {
                     if activation.name == "known" {
@@ -168,8 +226,7 @@ mod tests {
                     }
                 })
             }),
-        };
-        router(admin, "10.1.2.3:9090".parse().unwrap())
+        }
     }
 
     async fn ask(router: Router, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {

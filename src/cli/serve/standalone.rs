@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use crate::cli::platform::PublicUrlInvalid;
 use crate::cli::shutdown;
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
+use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::proxy::admin::{self, Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
@@ -169,7 +169,9 @@ fn admin_of(
         ready: Arc::new(move || *first_keys.borrow() && !stopping.is_cancelled()),
         metrics,
         status,
-        programmed: Arc::new(|| json!({})),
+        // Nobody counts the replicas of standalone.
+        programmed: watch::channel(ProgrammedDocument::default()).1,
+        guard: None,
         probe: Arc::new(move |activation| {
             let prober = prober.clone();
             Box::pin(async move {

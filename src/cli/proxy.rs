@@ -1,0 +1,140 @@
+//! `hearthgate proxy`: the data plane in a cluster. Any number of replicas; it writes no object.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::cluster::{ClusterError, ClusterOptions};
+use super::logging::LogOptions;
+use super::platform::{PlatformOptions, PublicUrlInvalid};
+use super::{Outcome, shutdown};
+use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
+use crate::proxy::admin::{self, Admin, ProbeAnswer};
+use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::{Limits, Metrics};
+use crate::source::kubernetes::KubernetesSource;
+use crate::source::publish::Publisher;
+
+/// How long finishing may take in all: longer than the server's own drain.
+const LAST_WORK: Duration = Duration::from_secs(30);
+
+/// Serve what a cluster's resources say, as one of any number of replicas.
+///
+/// Reads the four kinds and the labelled Secrets and ConfigMaps, and writes nothing. Ready once everything was read;
+/// goes on with what it knows while the API server is away.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  hearthgate proxy --public-url https://fhir.example.org --listen 0.0.0.0:8080 --admin-listen 0.0.0.0:9090"
+)]
+pub(super) struct Proxy {
+    /// Where apps and EHRs call
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "HEARTHGATE_LISTEN")]
+    listen: SocketAddr,
+    /// Where health, metrics and status are; elsewhere than on loopback all but health and metrics ask for a token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "HEARTHGATE_ADMIN_LISTEN")]
+    admin_listen: SocketAddr,
+    /// How long requests are still taken after the end was asked for, in seconds: until no Service leads here any more
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
+    shutdown_delay: u64,
+    #[command(flatten)]
+    cluster: ClusterOptions,
+    #[command(flatten)]
+    platform: PlatformOptions,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// Why the proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+enum ProxyError {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address} ({option}): {error}")]
+    Listen { option: &'static str, address: SocketAddr, error: std::io::Error },
+    /// `--public-url` is missing or no URL.
+    #[error(transparent)]
+    PublicUrl(#[from] PublicUrlInvalid),
+    /// There is no cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A signal cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+impl Proxy {
+    pub(super) fn run(self) -> Outcome {
+        self.log.start()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(self))?;
+        // Whatever still blocks a thread (a slow name look-up) must not keep the process from ending.
+        runtime.shutdown_background();
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Serves until SIGINT or SIGTERM.
+async fn run(arguments: Proxy) -> Result<(), ProxyError> {
+    let signals = shutdown::signals().map_err(ProxyError::Signals)?;
+    // Not ready any more; then no more requests.
+    let (unready, stop) = (CancellationToken::new(), CancellationToken::new());
+    let work = TaskTracker::new();
+    let platform = arguments.platform.of_cluster()?;
+    let cluster = arguments.cluster.connect().await?;
+    let public = listen("--listen", arguments.listen).await?;
+    let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
+
+    let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
+    let publisher = Publisher::new(platform.clone());
+    let (published, served) = (publisher.subscribe(), publisher.served());
+    let client = EhrClient::new(platform.addresses.clone());
+    let outcomes = Arc::new(EhrOutcomes::default());
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::clone(&outcomes));
+    let metrics = Arc::new(Metrics::default());
+    let proxy =
+        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&metrics), Limits::default());
+
+    let (is_synced, ending) = (published.clone(), unready.clone());
+    let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
+    let admin = Admin {
+        ready: Arc::new(move || is_synced.borrow().is_some() && !ending.is_cancelled()),
+        metrics,
+        status,
+        programmed: programmed::follow(published, outcomes, stop.clone()),
+        // The operator proves and probes.
+        probe: Arc::new(|_| Box::pin(async { ProbeAnswer::Unknown })),
+        guard: (!arguments.admin_listen.ip().is_loopback()).then(|| cluster.guard()),
+    };
+    work.spawn(publisher.run(resources));
+    work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
+    work.spawn(serve_admin(admin_listener, admin, stop.clone()));
+    tracing::info!(listen = %arguments.listen, admin = %arguments.admin_listen, "the proxy runs");
+
+    signals.wait().await;
+    unready.cancel();
+    tracing::info!(seconds = arguments.shutdown_delay, "ending: requests are still taken for a moment");
+    tokio::time::sleep(Duration::from_secs(arguments.shutdown_delay)).await;
+    stop.cancel();
+    work.close();
+    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
+        tracing::warn!("ending with work unfinished");
+    }
+    Ok(())
+}
+
+async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, ProxyError> {
+    TcpListener::bind(address).await.map_err(|error| ProxyError::Listen { option, address, error })
+}
+
+async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    if let Err(error) = admin::serve(listener, admin, stop.cancelled_owned()).await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
