@@ -95,6 +95,7 @@ struct SlotState {
     flight: Option<Flight>,
 }
 
+#[derive(Clone)]
 struct Held {
     authorization: EhrAuthorization,
     renew_at: Duration,
@@ -230,10 +231,9 @@ impl EhrTokens {
         }
         let (shared, slot, activation) = (Arc::clone(&self.shared), Arc::clone(slot), Arc::clone(activation));
         let task = tokio::spawn(async move {
-            let landing = Landing(&slot);
+            let crash = Crash { slot: &slot, landed: false };
             let result = shared.fetch(&activation).await;
-            landing.0.land(&result, &shared);
-            drop(landing);
+            crash.averted_by(&result, &shared);
             result.map(|held| held.authorization)
         });
         let flight = async move { task.await.unwrap_or(Err(EhrTokenError::Interrupted)) }.boxed().shared();
@@ -242,12 +242,25 @@ impl EhrTokens {
     }
 }
 
-/// Ends the flight, also if the task that asks is aborted or panics: else everybody would wait for it for ever.
-struct Landing<'slot>(&'slot Slot);
+/// Ends the flight if the task that asks is aborted or panics: else everybody would wait for it for ever.
+struct Crash<'slot> {
+    slot: &'slot Slot,
+    landed: bool,
+}
 
-impl Drop for Landing<'_> {
+impl Crash<'_> {
+    fn averted_by(mut self, result: &Result<Held, EhrTokenError>, shared: &Sharing) {
+        self.slot.land(result, shared);
+        // From here on the slot's flight may be another one.
+        self.landed = true;
+    }
+}
+
+impl Drop for Crash<'_> {
     fn drop(&mut self) {
-        self.0.state().flight = None;
+        if !self.landed {
+            self.slot.state().flight = None;
+        }
     }
 }
 
@@ -262,12 +275,6 @@ impl Slot {
             }
             Err(error) => state.refused = Some((shared.clock.elapsed(), error.clone())),
         }
-    }
-}
-
-impl Clone for Held {
-    fn clone(&self) -> Self {
-        Self { authorization: self.authorization.clone(), renew_at: self.renew_at, ends_at: self.ends_at }
     }
 }
 

@@ -390,3 +390,33 @@ async fn no_token_shows_in_debug() {
     let shown = format!("{authorization:?} {:?}", bench.tokens);
     assert!(!shown.contains("token-1"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_connection_that_the_ehr_closed_costs_one_more_question_with_another_assertion() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let questions = tokio::spawn(async move {
+        let mut questions = Vec::new();
+        for attempt in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = vec![0; 16 * 1024];
+            let length = stream.read(&mut question).await.unwrap();
+            questions.push(String::from_utf8(question[..length].to_vec()).unwrap());
+            if attempt == 1 {
+                let body = r#"{"access_token":"token","expires_in":300}"#;
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+        questions
+    });
+    let world =
+        World::with_ehr(&format!("{base}/fhir"), "FhirR4").backend(Some(&format!("{base}/token")), Some("client-1"));
+    let clock = Arc::new(ManualClock::starting_at(NOW.parse().unwrap()));
+    let authorization = tokens_of(&world, &clock).authorization(&world.activation()).await.unwrap();
+    assert_eq!(authorization.header.unwrap(), "Bearer token");
+    let questions = questions.await.unwrap();
+    assert_ne!(questions[0], questions[1], "the same assertion twice would be refused as replayed");
+}
