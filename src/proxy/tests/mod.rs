@@ -76,7 +76,7 @@ impl Setup {
     fn in_front_of(ehr: Ehr, edit: impl FnOnce(World) -> World) -> Self {
         let snapshot = Arc::new(ArcSwapOption::from_pointee(edit(World::before(&ehr.url)).compile()));
         let client = EhrClient::new(AddressPolicy::new(AddressPolicy::loopback_ranges()));
-        let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::new(EhrOutcomes::default()));
+        let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
         let metrics = Arc::new(Metrics::default());
         let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, metrics, Limits::default());
         Self { proxy: Arc::new(proxy), snapshot, ehr }
