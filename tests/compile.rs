@@ -85,7 +85,8 @@ fn difference(expected: &str, found: &str) -> String {
     let same_end =
         expected.iter().rev().zip(found.iter().rev()).take(left).take_while(|(one, other)| one == other).count();
     let show = |sign: char, lines: &[&str]| -> String {
-        lines[same..lines.len() - same_end].iter().map(|line| format!("{sign} {line}\n")).collect()
+        let differing = lines[same..lines.len() - same_end].iter();
+        differing.flat_map(|line| [sign.to_string(), format!(" {line}\n")]).collect()
     };
     format!("from line {}:\n{}{}", same + 1, show('-', &expected), show('+', &found))
 }

@@ -2,6 +2,8 @@
 //! key on the way.
 
 mod operator {
+    pub mod crowd;
+    pub mod faults;
     pub mod installation;
     pub mod keys;
     pub mod ladder;

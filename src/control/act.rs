@@ -33,8 +33,8 @@ pub struct Actor {
 /// What came of an action.
 #[derive(Debug)]
 pub enum Done {
-    /// The key is kept and delivered.
-    KeyKept(ObjectKey),
+    /// The key is kept and delivered; it is compiled soon.
+    KeyKept(ObjectKey, Timestamp),
     /// The key could not be made, read or adopted; without a message: it was looked for and is not there.
     KeyTrouble(ObjectKey, Timestamp, Option<String>),
     /// The EHR was asked; what it said stands among the outcomes.
@@ -66,8 +66,8 @@ impl Done {
             Probed::after(before, answer.subject, answer.at, answer.result)
         }
         match self {
-            Self::KeyKept(secret) => {
-                findings.keys.remove(&secret);
+            Self::KeyKept(secret, at) => {
+                findings.keys.insert(secret, KeyTrouble { at, attempts: 1, message: None });
             }
             Self::KeyTrouble(secret, at, message) => {
                 let attempts = findings.keys.get(&secret).map_or(0, |trouble| trouble.attempts).saturating_add(1);
@@ -174,7 +174,7 @@ impl Actor {
         match result {
             Ok(key) => {
                 self.sink.deliver(&key);
-                Done::KeyKept(secret)
+                Done::KeyKept(secret, self.clock.now())
             }
             Err(error) => {
                 tracing::error!(%secret, %error, "a key could not be made");

@@ -4,13 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::outbound::EhrAnswer;
 use crate::outbound::outcome::EhrOutcome;
 use crate::outbound::probe::{Capabilities, ProbeFailure};
 use crate::snapshot::{ObjectKey, Published};
 use crate::values::key::Thumbprint;
+
+/// How long a key's trouble is remembered after the last attempt; attempts are more frequent.
+const TROUBLE_REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was found out. UIDs are those of the objects.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +28,7 @@ pub struct Findings {
     pub asked: HashMap<String, Asked>,
     /// By Activation's UID: what its EHR said to keys that don't sign yet.
     pub proofs: HashMap<String, BTreeMap<Thumbprint, Asked>>,
-    /// By Secret: keys that could not be made or found.
+    /// By Secret: keys that could not be made or found, or were made just now and are not compiled yet.
     pub keys: BTreeMap<ObjectKey, KeyTrouble>,
     /// Activations whose EHR a person wants asked now.
     pub asked_for: BTreeSet<ObjectKey>,
@@ -70,7 +73,7 @@ pub struct KeyTrouble {
     pub at: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
-    /// Why, for a person; `None`: it was looked for and is not there.
+    /// Why, for a person; `None`: nothing is wrong but that it is not there yet.
     pub message: Option<String>,
 }
 
@@ -139,8 +142,9 @@ impl Findings {
         }
     }
 
-    /// Forgets objects that are gone.
-    pub fn forget_the_gone(&mut self, published: &Published) {
+    /// Forgets objects that are gone, and keys that nobody asks for any more.
+    pub fn forget_the_gone(&mut self, published: &Published, now: Timestamp) {
+        self.keys.retain(|_, trouble| now.duration_since(trouble.at) < TROUBLE_REMEMBERED);
         let snapshot = &published.snapshot;
         let alive: BTreeSet<&str> = published.reports.iter().map(|report| report.uid.as_str()).collect();
         let lives = |uid: &String| alive.contains(uid.as_str());

@@ -207,7 +207,7 @@ async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serv
     let (published, previous, now) = (Arc::clone(published), state.recorded.clone(), tools.clock.now());
     let pass = tokio::task::spawn_blocking(move || {
         findings.see_requests(&published);
-        findings.forget_the_gone(&published);
+        findings.forget_the_gone(&published, now);
         let pass = pass(&published, &findings, &serving, &previous, now);
         (findings, pass)
     });

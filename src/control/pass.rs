@@ -37,8 +37,8 @@ pub fn pass(
     let mut accepted_before = BTreeSet::new();
     let mut steps = Vec::new();
     let mut looks = Vec::new();
-    let told: HashMap<ObjectReference, ObjectStatus> =
-        previous.objects.iter().map(|status| (status.object.clone(), status.clone())).collect();
+    let told: HashMap<&ObjectReference, &ObjectStatus> =
+        previous.objects.iter().map(|status| (&status.object, status)).collect();
     for report in &published.reports {
         looks.extend(report.next_change(now));
         let Detail::Activation(detail) = &report.detail else { continue };

@@ -1,6 +1,6 @@
 //! What should be done now, and when to look again. Pure: the same view gives the same plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
@@ -148,15 +148,14 @@ fn missing_keys(published: &Published, findings: &Findings, now: Timestamp, plan
 /// A key that is gone is looked for where it should be, before and while people are told that it is lost: somebody may
 /// just have restored it.
 fn lost_keys(keys: &BTreeMap<ObjectKey, Vec<KeyStatus>>, findings: &Findings, now: Timestamp, plan: &mut Plan) {
-    for (activation, keys) in keys {
-        for lost in keys.iter().filter(|key| key.state == KeyState::Lost) {
-            let secret = activation.sibling(&lost.secret_name);
-            let due = key_due(findings.keys.get(&secret), now);
-            let action = Action::LookForKey(secret);
-            if due > now || !plan.actions.contains(&action) {
-                plan.put(due, now, action);
-            }
-        }
+    let lost: BTreeSet<ObjectKey> = keys
+        .iter()
+        .flat_map(|(activation, keys)| keys.iter().map(move |key| (activation, key)))
+        .filter(|(_, key)| key.state == KeyState::Lost)
+        .map(|(activation, key)| activation.sibling(&key.secret_name))
+        .collect();
+    for secret in lost {
+        plan.put(key_due(findings.keys.get(&secret), now), now, Action::LookForKey(secret));
     }
 }
 

@@ -47,7 +47,11 @@ impl SecretKeyStore {
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Option<KeySecret>, KeyStoreError> {
-        let found = self.secrets(namespace).get_opt(name).await.map_err(|error| cluster(Doing::Read, namespace, name, error))?;
+        let found = self
+            .secrets(namespace)
+            .get_opt(name)
+            .await
+            .map_err(|error| cluster(Doing::Read, namespace, name, error))?;
         Ok(found.map(|secret| key_secret(namespace, name, secret)))
     }
 
@@ -109,7 +113,8 @@ async fn list_into(secrets: &Api<Secret>, listing: &mut Listing) -> Result<(), K
     loop {
         let page = secrets.list(&parameters).await.map_err(|error| cluster(Doing::Read, "", "", error))?;
         for secret in page.items {
-            let (Some(namespace), Some(name)) = (secret.metadata.namespace.clone(), secret.metadata.name.clone()) else {
+            let (Some(namespace), Some(name)) = (secret.metadata.namespace.clone(), secret.metadata.name.clone())
+            else {
                 continue;
             };
             // A key that somebody brought has the label too, and is theirs to keep.
@@ -136,9 +141,7 @@ fn is_ours(secret_type: &str) -> bool {
 fn whole(key: KeySecret) -> Result<KeySecret, KeyStoreError> {
     match key.check() {
         Ok(()) => Ok(key),
-        Err(problem) => {
-            Err(KeyStoreError::DamagedSecret { name: format!("{}/{}", key.namespace, key.name), problem })
-        }
+        Err(problem) => Err(KeyStoreError::DamagedSecret { name: format!("{}/{}", key.namespace, key.name), problem }),
     }
 }
 

@@ -289,6 +289,8 @@ mod tests {
             assert_eq!(refused(world().set(kind, name, "suspend", true.into())), Code::ActivationSuspended, "{kind}");
         }
         assert_eq!(refused(world().without("Activation", "sync-epic")), Code::ActivationGone);
+        let another_client = world().set("App", "schedule-sync", "clientId", "another-client".into());
+        assert_eq!(refused(another_client), Code::ActivationGone);
         let over = world().set("Activation", "sync-epic", "expiresAt", "2025-12-31T23:59:59Z".into());
         assert_eq!(refused(over), Code::ActivationOutsideWindow);
         assert_eq!(refused(world().without_signing_keys()), Code::TokenInvalid);

@@ -83,6 +83,7 @@ pub enum Detail {
 /// What an Activation's report has besides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other, told as they are")]
 pub struct ActivationDetail {
     /// The object that switches it off.
     pub suspended_by: Option<ObjectReference>,

@@ -16,6 +16,7 @@ use super::data_adapter::{ExternalAuth, PrivateApiRoute, Tls};
 use super::key_pair::KeyRevision;
 use super::{App, DataAdapter, Gateway, KeyPair, Kind, ObjectKey, ObjectReference, Snapshot};
 use crate::values::scope::ScopeSet;
+use crate::values::url::EndpointUrl;
 
 /// Stands where a secret is.
 const SECRET: &str = "[secret]";
@@ -135,8 +136,8 @@ fn data_adapter(own: &DataAdapter) -> Value {
         (
             "oauth",
             object([
-                ("tokenUrl", json!(own.oauth.token_url.as_ref().map(|url| url.as_str()))),
-                ("authorizationUrl", json!(own.oauth.authorization_url.as_ref().map(|url| url.as_str()))),
+                ("tokenUrl", json!(own.oauth.token_url.as_ref().map(EndpointUrl::as_str))),
+                ("authorizationUrl", json!(own.oauth.authorization_url.as_ref().map(EndpointUrl::as_str))),
                 ("audience", json!(own.oauth.audience)),
             ]),
         ),
@@ -224,10 +225,10 @@ fn app(own: &App) -> Value {
         ("scopes", scopes(&own.scopes)),
         ("clientSecrets", json!(secrets)),
         ("jwks", json!(own.jwks)),
-        ("jwksUri", json!(own.jwks_uri.as_ref().map(|url| url.as_str()))),
+        ("jwksUri", json!(own.jwks_uri.as_ref().map(EndpointUrl::as_str))),
         ("redirectUris", json!(own.redirect_uris)),
-        ("launchUri", json!(own.launch_uri.as_ref().map(|url| url.as_str()))),
-        ("healthUri", json!(own.health_uri.as_ref().map(|url| url.as_str()))),
+        ("launchUri", json!(own.launch_uri.as_ref().map(EndpointUrl::as_str))),
+        ("healthUri", json!(own.health_uri.as_ref().map(EndpointUrl::as_str))),
         ("suspend", json!(own.suspend)),
     ])
 }
@@ -290,7 +291,7 @@ fn user(own: &User) -> Value {
         ("clientId", json!(own.client_id)),
         ("credential", credential),
         ("scopes", json!(own.scopes)),
-        ("authorizationUrl", json!(own.authorization_url.as_ref().map(|url| url.as_str()))),
+        ("authorizationUrl", json!(own.authorization_url.as_ref().map(EndpointUrl::as_str))),
         ("tokenUrl", token_url(&own.token_url)),
     ])
 }

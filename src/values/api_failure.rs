@@ -72,7 +72,11 @@ impl From<&kube::Error> for ApiFailure {
                 reason: status.reason.clone(),
                 // A verdict on the object's content may quote it.
                 message: if status.code == 422 { String::new() } else { status.message.clone() },
-                retry_after_seconds: status.details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0),
+                retry_after_seconds: status
+                    .details
+                    .as_ref()
+                    .map(|details| details.retry_after_seconds)
+                    .filter(|s| *s > 0),
             },
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::LinesCodecMaxLineLengthExceeded => {
                 Self::Unreadable
@@ -127,7 +131,9 @@ mod tests {
 
     #[test]
     fn conflicts_and_failures_of_the_server_pass_and_refusals_do_not() {
-        for (code, passes) in [(401, false), (403, false), (404, false), (409, true), (422, false), (429, true), (500, true)] {
+        for (code, passes) in
+            [(401, false), (403, false), (404, false), (409, true), (422, false), (429, true), (500, true)]
+        {
             assert_eq!(refused(code).is_passing(), passes, "{code}");
         }
         assert!(ApiFailure::TimedOut.is_passing());

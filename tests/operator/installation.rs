@@ -33,6 +33,8 @@ pub struct Installation<'plane> {
     pub client: Client,
     pub proxies: Vec<Process>,
     public_url: String,
+    /// What a kubeconfig says stays: a test has changed it.
+    keeps_kubeconfigs: bool,
     files: TempDir,
     stop: CancellationToken,
 }
@@ -79,12 +81,12 @@ impl<'plane> Installation<'plane> {
             client,
             proxies: Vec::new(),
             public_url: String::new(),
+            keeps_kubeconfigs: false,
             files: tempfile::tempdir().unwrap(),
             stop,
         };
-        for number in 0..proxies {
-            let proxy = installation.proxy(number).await;
-            installation.proxies.push(proxy);
+        for _ in 0..proxies {
+            installation.add_proxy().await;
         }
         installation
     }
@@ -110,7 +112,19 @@ impl<'plane> Installation<'plane> {
         documents.join("\n---\n").replace("http://127.0.0.1:8090", self.ehr.base_url())
     }
 
-    async fn proxy(&mut self, number: usize) -> Process {
+    /// From now on processes use the kubeconfigs that are there, as a test has changed them.
+    pub fn keeps_kubeconfigs(&mut self) {
+        self.keeps_kubeconfigs = true;
+    }
+
+    /// Where apps and EHRs reach the first proxy.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Starts one more proxy.
+    pub async fn add_proxy(&mut self) {
+        let number = self.proxies.len();
         let (public, admin) = (free_port(), free_port());
         if number == 0 {
             self.public_url = format!("http://127.0.0.1:{public}");
@@ -121,7 +135,8 @@ impl<'plane> Installation<'plane> {
             format!("--admin-listen=127.0.0.1:{admin}"),
             "--shutdown-delay=0".into(),
         ];
-        self.process("proxy", &format!("proxy-{number}"), &arguments, admin, public).await
+        let proxy = self.process("proxy", &format!("proxy-{number}"), &arguments, admin, public).await;
+        self.proxies.push(proxy);
     }
 
     /// Starts an operator. Those of the same lease take turns.
@@ -153,7 +168,11 @@ impl<'plane> Installation<'plane> {
             "--log=info,hearthgate=debug".into(),
         ]);
         let log = self.files.path().join(name);
-        let kubeconfig = self.plane.kubeconfig(&user).await;
+        let kubeconfig = if self.keeps_kubeconfigs {
+            self.plane.kubeconfig_path(&user)
+        } else {
+            self.plane.kubeconfig(&user).await
+        };
         let child = spawn(&arguments, &kubeconfig, &log);
         Process { child, log, admin, public, arguments, kubeconfig }
     }

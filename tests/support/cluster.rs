@@ -1,6 +1,11 @@
 //! `cargo cluster`: the control plane of the tests, by hand. Runs until Ctrl-C.
 
-#![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a tool for developers of this repository")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a tool for developers of this repository"
+)]
 
 #[path = "control_plane.rs"]
 mod control_plane;

@@ -92,10 +92,14 @@ pub fn read(text: &str) -> Input {
     for name in &header.include {
         let path = directory().join("include").join(format!("{name}.yaml"));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        self::documents(&text).into_iter().for_each(|document| reader.add(document));
+        for document in self::documents(&text) {
+            reader.add(document);
+        }
     }
     let included = references(&reader.resources);
-    documents.into_iter().for_each(|document| reader.add(document));
+    for document in documents {
+        reader.add(document);
+    }
     let mut resources = reader.resources;
     resources.observed = if header.observed.is_null() { Observed::default() } else { observed(header.observed) };
     resources.rejections = header.rejections.into_iter().map(rejection).collect();
@@ -246,7 +250,7 @@ fn secret(key: &ObjectKey, document: &Value) -> Option<Secret> {
     Some(Secret::new(key.clone(), usage?, annotations, data))
 }
 
-fn key_files(key: &str, names: &[&str]) -> BTreeMap<String, SecretBytes> {
+pub fn key_files(key: &str, names: &[&str]) -> BTreeMap<String, SecretBytes> {
     let directory = directory().join("keys").join(key);
     let read = |name: &str| fs::read(directory.join(name)).unwrap_or_else(|error| panic!("key {key}: {error}"));
     names.iter().map(|name| ((*name).to_owned(), SecretBytes::new(read(name)))).collect()

@@ -1,6 +1,5 @@
 //! A standalone server under test: the built binary, a copy of an example, ports of its own, the simulated EHR beside it.
 
-
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;

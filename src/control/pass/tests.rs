@@ -102,7 +102,7 @@ const AGAIN: &str = "hearthgate probe act -n default asks it again now";
 
 #[test]
 fn every_rung_of_the_ladder_says_what_to_do_next() {
-    let live = |thumbprint: &str| {
+    let calls_now = |thumbprint: &str| {
         format!(
             "The app can call: a token from https://gate.example.org/default/gate/oauth2/token as client \
              091d83a3-3681-52c7-9786-c550161d4af5, then FHIR at https://gate.example.org/default/gate/fhir. To have this \
@@ -179,7 +179,7 @@ fn every_rung_of_the_ladder_says_what_to_do_next() {
     assert_eq!(life.restarts().told(), awaiting, "a restart is no news");
     life.hears(EhrAnswer::Accepted);
     let thumbprint = life.status(Kind::Activation, "act")["keys"][0]["thumbprint"].as_str().unwrap().to_owned();
-    let ready = (String::new(), live(&thumbprint));
+    let ready = (String::new(), calls_now(&thumbprint));
     assert_eq!(life.told(), ready);
     assert_eq!(
         life.hears(away()).told(),
@@ -368,7 +368,7 @@ fn replicas_that_lag_keep_an_object_from_being_programmed() {
         (3, 3, ("True", "Programmed", "3/3")),
         (0, 0, ("False", "NoReplicas", "0/0")),
     ] {
-        let serving = Serving::Replicas { ready, serving: [(object.clone(), serving)].into() };
+        let serving = Serving::Replicas { ready, serving: [(object.clone(), (serving, ready))].into() };
         let pass = pass(&published, &Findings::default(), &serving, &Recorded::default(), NOW.parse().unwrap());
         let status = &pass.recorded.objects.iter().find(|status| status.object == object).unwrap().status;
         let conditions = status["conditions"].as_array().unwrap();

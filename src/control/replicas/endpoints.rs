@@ -141,7 +141,8 @@ fn addresses<'slices>(slices: impl Iterator<Item = &'slices EndpointSlice>) -> V
     let mut addresses = BTreeSet::new();
     for slice in slices {
         let ports = slice.ports.iter().flatten();
-        let Some(port) = ports.filter(|port| port.name.as_deref() == Some(ADMIN_PORT)).find_map(|port| port.port) else {
+        let Some(port) = ports.filter(|port| port.name.as_deref() == Some(ADMIN_PORT)).find_map(|port| port.port)
+        else {
             continue;
         };
         for endpoint in &slice.endpoints {
@@ -184,11 +185,14 @@ mod tests {
             .unwrap()
         };
         let slices = [
-            slice("IPv4", json!([
-                { "addresses": ["10.0.0.2"], "conditions": { "ready": true } },
-                { "addresses": ["10.0.0.1"] },
-                { "addresses": ["10.0.0.3"], "conditions": { "ready": false } },
-            ])),
+            slice(
+                "IPv4",
+                json!([
+                    { "addresses": ["10.0.0.2"], "conditions": { "ready": true } },
+                    { "addresses": ["10.0.0.1"] },
+                    { "addresses": ["10.0.0.3"], "conditions": { "ready": false } },
+                ]),
+            ),
             slice("IPv4", json!([{ "addresses": ["10.0.0.2"] }])),
             slice("IPv6", json!([{ "addresses": ["fd00::1"] }])),
         ];

@@ -176,8 +176,7 @@ impl State {
             *known = None;
             return;
         };
-        *known =
-            Some(Arc::new(programmed.objects.into_iter().map(|object| (object.object, object.digest)).collect()));
+        *known = Some(Arc::new(programmed.objects.into_iter().map(|object| (object.object, object.digest)).collect()));
         let Some(snapshot) = &self.snapshot else { return };
         for (uid, outcome) in programmed.outcomes {
             let is_newer = self.outcomes.of(&uid).is_none_or(|known| known.at < outcome.at);

@@ -114,9 +114,8 @@ impl Poller {
 
     /// Asks once. `None`: it serves what it served before.
     async fn ask(&mut self, client: &reqwest::Client) -> Result<Option<Programmed>, ReplicaError> {
-        let mut request = client
-            .get(format!("http://{}/programmed", self.address))
-            .header(PREFER, format!("wait={WAIT_SECONDS}"));
+        let mut request =
+            client.get(format!("http://{}/programmed", self.address)).header(PREFER, format!("wait={WAIT_SECONDS}"));
         if let Some(known) = &self.known {
             request = request.header(IF_NONE_MATCH, known);
         }

@@ -87,7 +87,7 @@ pub struct View<'pass> {
     /// Who serves.
     pub serving: &'pass Serving,
     /// What was told last.
-    pub previous: &'pass HashMap<ObjectReference, ObjectStatus>,
+    pub previous: &'pass HashMap<&'pass ObjectReference, &'pass ObjectStatus>,
     /// This moment.
     pub now: Timestamp,
 }
@@ -143,7 +143,7 @@ struct Told<'pass> {
 
 impl<'pass> Told<'pass> {
     fn of(view: &View<'pass>, report: &Report) -> Self {
-        let status = view.previous.get(&report.object).filter(|told| told.uid == report.uid);
+        let status = view.previous.get(&report.object).copied().filter(|told| told.uid == report.uid);
         let conditions = status.map(ObjectStatus::conditions).unwrap_or_default();
         Self { status, conditions, generation: report.generation }
     }

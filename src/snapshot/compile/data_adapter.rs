@@ -18,6 +18,7 @@ use super::lookup::{Lookup, Receiver, invalid_entry};
 use crate::api::data_adapter::{CaBundleKind, CredentialEncoding, PrivateApiMethod};
 use crate::api::{self, SecretKeyReference};
 use crate::values::code::Code;
+use crate::values::secret::SecretBytes;
 
 pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<ObjectKey, Arc<DataAdapter>> {
     let mut usable = BTreeMap::new();
@@ -175,29 +176,46 @@ fn check_tls(lookup: &Lookup<'_>, namespace: &str, tls: &api::data_adapter::Tls,
             }
         };
         let pem = pem.map_err(|finding| findings.push(finding)).ok()?;
-        if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        let certificates = certificates(pem);
+        if certificates.is_none() {
             let message =
                 format!("entry {:?} of {namespace}/{} holds no certificate in PEM", reference.key, reference.name);
             findings.push(Finding::new(Code::SecretInvalid, field, message));
-            return None;
         }
-        Some(pem.to_owned())
+        certificates
     });
     let client = tls.client_certificate_ref.as_ref().and_then(|reference| {
-        let field = "spec.tls.clientCertificateRef";
-        let pem = |entry: &str, label: &str| {
-            let entry = SecretKeyReference { name: reference.name.clone(), key: entry.into() };
-            let bytes = lookup.credential(namespace, &entry, &Receiver::Ourselves, field)?;
-            let is_pem = bytes.expose_str().is_ok_and(|text| text.contains("-----BEGIN ") && text.contains(label));
-            let fault = format!("holds no {} in PEM", label.to_lowercase());
-            if is_pem { Ok(bytes) } else { Err(invalid_entry(namespace, &entry, field, &fault)) }
-        };
-        let pair = pem("tls.crt", "CERTIFICATE").and_then(|chain| Ok((chain, pem("tls.key", "PRIVATE KEY")?)));
-        pair.map_err(|finding| findings.push(finding)).ok()
+        let found = client_certificate(lookup, namespace, &reference.name, "spec.tls.clientCertificateRef");
+        found.map_err(|finding| findings.push(finding)).ok()
     });
-    Tls {
-        ca_bundle_pem: ca_bundle,
-        client_certificate_pem: client.and_then(|(certificate, _)| certificate.expose_str().ok().map(str::to_owned)),
-        client_key_pem: client.map(|(_, key)| key.clone()),
+    let (client_certificate_pem, client_key_pem) = client.unzip();
+    Tls { ca_bundle_pem: ca_bundle, client_certificate_pem, client_key_pem }
+}
+
+/// The two entries of a `kubernetes.io/tls` Secret.
+fn client_certificate(
+    lookup: &Lookup<'_>,
+    namespace: &str,
+    name: &str,
+    field: &str,
+) -> Result<(String, SecretBytes), Finding> {
+    let entry = |key: &str| SecretKeyReference { name: name.into(), key: key.into() };
+    let read = |key: &str| lookup.credential(namespace, &entry(key), &Receiver::Ourselves, field);
+    let invalid = |key: &str, fault: &str| invalid_entry(namespace, &entry(key), field, fault);
+    let (chain, key) = (read("tls.crt")?, read("tls.key")?);
+    let chain = chain.expose_str().ok().and_then(certificates);
+    let chain = chain.ok_or_else(|| invalid("tls.crt", "holds no certificate in PEM"))?;
+    if !key.expose_str().is_ok_and(|text| text.contains("PRIVATE KEY-----")) {
+        return Err(invalid("tls.key", "holds no private key in PEM"));
     }
+    Ok((chain, key.clone()))
+}
+
+/// The certificates of a PEM text and nothing else: some keep the private key in the same file.
+fn certificates(pem: &str) -> Option<String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = pem.split(BEGIN).skip(1).map(|block| block.split_once(END).map(|(body, _)| body));
+    let blocks: Option<Vec<_>> = blocks.map(|body| Some(format!("{BEGIN}{}{END}\n", body?))).collect();
+    blocks.filter(|blocks| !blocks.is_empty()).map(|blocks| blocks.concat())
 }

@@ -108,19 +108,15 @@ impl Reports {
     fn take_rejections(&mut self, rejections: &[Rejection]) {
         for rejection in rejections {
             let Some(object) = &rejection.object else { continue };
-            match self.0.get_mut(object) {
-                Some(report) => report.rejections.push(rejection.clone()),
-                None => {
-                    let mut report = Report::new(object.clone(), "", 0, Detail::Other);
-                    report.findings.push(Finding::new(
-                        rejection.code,
-                        "",
-                        format!("{}: {}", rejection.location, rejection.message),
-                    ));
-                    report.rejections.push(rejection.clone());
-                    self.add(report);
-                }
+            if let Some(report) = self.0.get_mut(object) {
+                report.rejections.push(rejection.clone());
+                continue;
             }
+            let mut report = Report::new(object.clone(), "", 0, Detail::Other);
+            let message = format!("{}: {}", rejection.location, rejection.message);
+            report.findings.push(Finding::new(rejection.code, "", message));
+            report.rejections.push(rejection.clone());
+            self.add(report);
         }
     }
 

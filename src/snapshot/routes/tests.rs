@@ -23,17 +23,15 @@ fn snapshot(public_url: &str, gateways: &[(&str, Option<&str>)]) -> Snapshot {
         .unwrap();
         resources.gateways.insert(ObjectKey::new("default", *name), Arc::new(gateway));
     }
-    for (app, pair) in [("sync", "pair")] {
-        let activation: api::Activation = serde_json::from_value(serde_json::json!({
-            "apiVersion": "hearthgate.dev/v1alpha1", "kind": "Activation", "metadata": metadata("activation"),
-            "spec": {
-                "appRef": { "name": app }, "gatewayRef": { "name": "epic" },
-                "ehrAuthentication": { "type": "System", "system": { "backendAuth": { "keyPair": { "name": pair } } } },
-            },
-        }))
-        .unwrap();
-        resources.activations.insert(ObjectKey::new("default", "activation"), Arc::new(activation));
-    }
+    let activation: api::Activation = serde_json::from_value(serde_json::json!({
+        "apiVersion": "hearthgate.dev/v1alpha1", "kind": "Activation", "metadata": metadata("activation"),
+        "spec": {
+            "appRef": { "name": "sync" }, "gatewayRef": { "name": "epic" },
+            "ehrAuthentication": { "type": "System", "system": { "backendAuth": { "keyPair": { "name": "pair" } } } },
+        },
+    }))
+    .unwrap();
+    resources.activations.insert(ObjectKey::new("default", "activation"), Arc::new(activation));
     let platform = Platform {
         public_url: EndpointUrl::parse(public_url).unwrap(),
         addresses: AddressPolicy::default(),

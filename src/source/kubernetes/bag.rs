@@ -99,11 +99,7 @@ fn put<Value: PartialEq>(map: &mut BTreeMap<ObjectKey, Arc<Value>>, key: &Object
     true
 }
 
-fn record(
-    recorded: &mut BTreeMap<String, ObservedActivation>,
-    key: &ObjectKey,
-    observed: ObservedActivation,
-) -> bool {
+fn record(recorded: &mut BTreeMap<String, ObservedActivation>, key: &ObjectKey, observed: ObservedActivation) -> bool {
     let name = key.to_string();
     if observed == ObservedActivation::default() {
         return recorded.remove(&name).is_some();

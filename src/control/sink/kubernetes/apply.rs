@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn an_object_made_anew_is_told_from_an_edit_in_between() {
-        let anew = "Operation cannot be fulfilled on activations.hearthgate.dev \"x\": uid mismatch: the provided object";
+        let anew =
+            "Operation cannot be fulfilled on activations.hearthgate.dev \"x\": uid mismatch: the provided object";
         assert!(is_another_object(&refused(409, anew, None)));
         assert!(!is_another_object(&refused(409, "the object has been modified", None)));
     }

@@ -51,8 +51,10 @@ impl Transition {
         }
         let is_worth_telling = match now.status {
             // That all is well from the beginning is told by `Ready` alone.
-            ConditionStatus::True => before.is_some_and(|(status, _)| status != ConditionStatus::True)
-                || (before.is_none() && now.type_ == condition::READY),
+            ConditionStatus::True => {
+                before.is_some_and(|(status, _)| status != ConditionStatus::True)
+                    || (before.is_none() && now.type_ == condition::READY)
+            }
             // `Ready` says what another condition says, whose transition is told.
             ConditionStatus::False => {
                 !is_on_its_way(&now.reason)
