@@ -90,7 +90,8 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     create(&client, &namespace, documents.collect()).await;
     eprintln!("{count} activations were applied in {:?}", start.elapsed());
     let activations = objects(&client, &namespace, "Activation");
-    let limit = Duration::from_secs(60) + Duration::from_millis(120) * u32::try_from(count).unwrap();
+    // Making a key takes a tenth of a second on an idle core, and test machines are not idle.
+    let limit = Duration::from_secs(60) + Duration::from_millis(500) * u32::try_from(count).unwrap();
     eventually(limit, "all are ready", || async {
         let listed = activations.list(&kube::api::ListParams::default()).await.unwrap();
         let ready = listed.items.iter().filter(|activation| {

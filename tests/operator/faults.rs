@@ -147,8 +147,11 @@ async fn an_object_that_cannot_be_read_costs_nobody_else_anything() {
     let crd: Value =
         serde_json::from_str(&plane.kubectl(&["get", "crd", "smartapps.hearthgate.dev", "-o", "json"]).await.ok()).unwrap();
     let mut schema = crd["spec"]["versions"][0]["schema"].clone();
-    schema["openAPIV3Schema"]["properties"]["spec"] =
-        json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    // Some of its fields are selectable, so they must be there.
+    let clients = schema["openAPIV3Schema"]["properties"]["spec"]["properties"]["clientType"].clone();
+    schema["openAPIV3Schema"]["properties"]["spec"] = json!({
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": { "clientType": clients },
+    });
     let patch = json!([{ "op": "replace", "path": "/spec/versions/0/schema", "value": schema }]).to_string();
     plane.kubectl(&["patch", "crd", "smartapps.hearthgate.dev", "--type=json", "-p", &patch]).await.ok();
     let broken = json!({
