@@ -245,8 +245,13 @@ impl ControlPlane {
         self.write_kubeconfig(user, &token)
     }
 
+    /// Where [`Self::kubeconfig`] writes.
+    pub fn kubeconfig_path(&self, user: &str) -> PathBuf {
+        self.directory.path().join(format!("kubeconfig-{}", user.replace(':', "-")))
+    }
+
     fn write_kubeconfig(&self, user: &str, token: &str) -> PathBuf {
-        let path = self.directory.path().join(format!("kubeconfig-{}", user.replace(':', "-")));
+        let path = self.kubeconfig_path(user);
         let certificate = self.directory.path().join("certificates/apiserver.crt");
         let content = json!({
             "apiVersion": "v1",

@@ -1,0 +1,160 @@
+//! Many activations at once: how long they take, how fast an edit among them is served, how much memory they cost.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hearthgate::sandbox::{Credential, Registration};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::installation::{Installation, eventually};
+use crate::support::control_plane::{ADMIN, ControlPlane};
+
+/// How many; `HEARTHGATE_TEST_CROWD` asks for another number.
+fn crowd() -> usize {
+    std::env::var("HEARTHGATE_TEST_CROWD").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+fn objects(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    let (group, plural) = match kind {
+        "App" => ("hearthgate.dev", "smartapps"),
+        "Gateway" => ("hearthgate.dev", "fhirgateways"),
+        "DataAdapter" => ("hearthgate.dev", "dataadapters"),
+        "Activation" => ("hearthgate.dev", "activations"),
+        "Secret" => ("", "secrets"),
+        other => panic!("{other}"),
+    };
+    let version = if group.is_empty() { "v1" } else { "v1alpha1" };
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+async fn create(client: &Client, namespace: &str, documents: Vec<Value>) {
+    let creations = documents.into_iter().map(|document| {
+        let objects = objects(client, namespace, document["kind"].as_str().unwrap());
+        async move {
+            let object: DynamicObject = serde_json::from_value(document).unwrap();
+            objects.create(&PostParams::default(), &object).await.unwrap();
+        }
+    });
+    stream::iter(creations).buffer_unordered(16).collect::<Vec<_>>().await;
+}
+
+fn activation(name: &str, token_url: &str) -> [Value; 2] {
+    let version = "hearthgate.dev/v1alpha1";
+    [
+        json!({ "apiVersion": version, "kind": "App", "metadata": { "name": name }, "spec": {
+            "displayName": name, "clientType": "BackendService", "scopes": ["system/Patient.rs"],
+            "jwksUri": "https://app.example.org/jwks.json",
+        }}),
+        json!({ "apiVersion": version, "kind": "Activation", "metadata": { "name": name }, "spec": {
+            "appRef": { "name": name }, "gatewayRef": { "name": "epic" },
+            "ehrAuthentication": { "type": "System", "system": { "backendAuth": {
+                "clientId": name, "tokenUrl": token_url,
+            }}},
+        }}),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
+    let plane = ControlPlane::start().await;
+    plane.install_crds().await;
+    let installation = Installation::prepare(&plane, 1).await;
+    let operator = installation.operator("operator").await;
+    let proxy = &installation.proxies[0];
+    let (namespace, count) = (installation.namespace.clone(), crowd());
+    let client = plane.client(ADMIN).await;
+    eventually(Duration::from_secs(30), "both are ready", || async {
+        proxy.is_ready(&installation.client).await && operator.is_ready(&installation.client).await
+    })
+    .await;
+    let empty = (operator.memory(), proxy.memory());
+
+    for number in 0..count {
+        let client_id = format!("app-{number:05}");
+        let url = format!("{}/{namespace}/keys/{client_id}/jwks.json", installation.public_url());
+        let credential = Credential::JwksUrl(url);
+        installation.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
+    }
+    let quickstart = installation.quickstart();
+    let shared = quickstart.split("\n---\n").filter(|document| {
+        document.contains("kind: Gateway") || document.contains("kind: DataAdapter")
+    });
+    installation.apply(&shared.collect::<Vec<_>>().join("\n---\n")).await;
+    let start = Instant::now();
+    let token_url = installation.ehr.token_url();
+    let documents = (0..count).flat_map(|number| activation(&format!("app-{number:05}"), &token_url));
+    create(&client, &namespace, documents.collect()).await;
+    eprintln!("{count} activations were applied in {:?}", start.elapsed());
+    let activations = objects(&client, &namespace, "Activation");
+    // Making a key takes a tenth of a second on an idle core, and test machines are not idle.
+    let limit = Duration::from_secs(60) + Duration::from_millis(500) * u32::try_from(count).unwrap();
+    eventually(limit, "all are ready", || async {
+        let listed = activations.list(&kube::api::ListParams::default()).await.unwrap();
+        let ready = listed.items.iter().filter(|activation| {
+            let conditions = activation.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        });
+        let ready = ready.count();
+        if ready < count {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        ready == count
+    })
+    .await;
+    eprintln!("{count} activations were ready {:?} after the first was applied", start.elapsed());
+    eprintln!(
+        "memory in KiB, empty and full: operator {} and {}, proxy {} and {}",
+        empty.0,
+        operator.memory(),
+        empty.1,
+        proxy.memory()
+    );
+    let writes = installation.writes();
+    eprintln!("{} writes: {:.1} for each activation", writes.len(), writes.len() as f64 / count as f64);
+
+    // What apps see of an edit: the key set of an activation's pair is at the proxy, and its suspension closes nothing of
+    // it; so the gateway's discovery document, which is there exactly while the gateway is.
+    let gateways = objects(&client, &namespace, "Gateway");
+    let discovery =
+        format!("{}/{namespace}/epic/fhir/.well-known/smart-configuration", installation.public_url());
+    let mut took = Vec::new();
+    for round in 0..20 {
+        let scopes = json!({ "spec": { "allowedScopes": [format!("system/Patient.rs"), format!("system/*.rs?_tag=r{round}")] } });
+        let scopes = if round % 2 == 0 { json!({ "spec": { "allowedScopes": ["system/Observation.rs"] } }) } else { scopes };
+        let wanted = if round % 2 == 0 { "system/Observation.rs" } else { "system/Patient.rs" };
+        gateways.patch("epic", &PatchParams::default(), &Patch::Merge(&scopes)).await.unwrap();
+        let edited = Instant::now();
+        while !installation.client.get(&discovery).send().await.unwrap().text().await.unwrap().contains(wanted) {
+            assert!(edited.elapsed() < Duration::from_secs(5), "the edit is not served");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        took.push(edited.elapsed());
+    }
+    took.sort();
+    eprintln!("edits were served within {:?} (median) and {:?} (slowest of {})", took[took.len() / 2], took.last(), took.len());
+    assert!(took.iter().all(|took| *took < Duration::from_secs(1)), "{took:?}");
+}
+
+#[tokio::test]
+async fn unrelated_secrets_cost_nothing() {
+    let plane = ControlPlane::shared().await;
+    let (installation, operator) = Installation::start(plane, 1).await;
+    installation.climb().await;
+    let before = (operator.memory(), installation.proxies[0].memory());
+    let content = "x".repeat(32 << 10);
+    let secrets = (0..500).map(|number| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": format!("unrelated-{number}") },
+            "stringData": { "content": content },
+        })
+    });
+    create(&plane.client(ADMIN).await, &installation.namespace, secrets.collect()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after = (operator.memory(), installation.proxies[0].memory());
+    eprintln!("memory in KiB before and after 500 unrelated Secrets of 32 KiB: {before:?}, {after:?}");
+    assert!(after.0 < before.0 + 4096 && after.1 < before.1 + 4096, "{before:?} {after:?}");
+}

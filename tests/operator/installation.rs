@@ -1,0 +1,392 @@
+//! One installation of Hearthgate in a namespace of a real API server: operator and proxies as processes of the built
+//! binary, with tokens of their own ServiceAccounts, and the simulated EHR beside them.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hearthgate::sandbox::{Credential, Handle, Registration, Sandbox, Settings};
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::control_plane::{ControlPlane, Request};
+
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
+/// Longest wait for something that takes a second on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The client ID that the quickstart's EHR gave.
+pub const EHR_CLIENT_ID: &str = "7b0f6e0e-9d4d-4c55-8a4b-5f4f3b0c9a11";
+/// The app's secret in the quickstart.
+pub const APP_SECRET: &str = "quickstart-secret-for-tests-only";
+
+/// An installation. It ends with the test.
+pub struct Installation<'plane> {
+    pub plane: &'plane ControlPlane,
+    pub namespace: String,
+    pub ehr: Handle,
+    /// For calls.
+    pub client: Client,
+    pub proxies: Vec<Process>,
+    public_url: String,
+    /// What a kubeconfig says stays: a test has changed it.
+    keeps_kubeconfigs: bool,
+    files: TempDir,
+    stop: CancellationToken,
+}
+
+/// A process of the built binary.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    /// The port of its admin listener.
+    pub admin: u16,
+    /// The port of its public listener; 0: it has none.
+    pub public: u16,
+    arguments: Vec<String>,
+    kubeconfig: PathBuf,
+}
+
+impl<'plane> Installation<'plane> {
+    /// A namespace with ServiceAccounts and Roles, this many proxies, the simulated EHR, and nothing else yet.
+    pub async fn prepare(plane: &'plane ControlPlane, proxies: usize) -> Self {
+        let namespace = plane.namespace("install").await;
+        let roles = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator/roles.yaml")).unwrap();
+        plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &roles).await.ok();
+        for (account, role, place) in [
+            ("operator", "hearthgate-operator", namespace.as_str()),
+            ("proxy", "hearthgate-proxy", &namespace),
+            ("operator", "hearthgate-leader", "default"),
+        ] {
+            if role != "hearthgate-leader" {
+                plane.kubectl(&["create", "serviceaccount", account, "-n", &namespace]).await.ok();
+            }
+            let name = format!("{namespace}-{role}");
+            let (role, account) = (format!("--clusterrole={role}"), format!("--serviceaccount={namespace}:{account}"));
+            plane.kubectl(&["create", "rolebinding", &name, "-n", place, &role, &account]).await.ok();
+        }
+        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+        let sandbox = Sandbox::bind(settings).await.unwrap();
+        let (ehr, stop) = (sandbox.handle(), CancellationToken::new());
+        tokio::spawn(sandbox.serve(stop.clone()));
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let mut installation = Self {
+            plane,
+            namespace,
+            ehr,
+            client,
+            proxies: Vec::new(),
+            public_url: String::new(),
+            keeps_kubeconfigs: false,
+            files: tempfile::tempdir().unwrap(),
+            stop,
+        };
+        for _ in 0..proxies {
+            installation.add_proxy().await;
+        }
+        installation
+    }
+
+    /// The same with the quickstart applied and one operator: what most tests begin with.
+    pub async fn start(plane: &'plane ControlPlane, proxies: usize) -> (Self, Process) {
+        let installation = Self::prepare(plane, proxies).await;
+        installation.apply(&installation.quickstart()).await;
+        let operator = installation.operator("operator").await;
+        (installation, operator)
+    }
+
+    /// The quickstart, with the addresses of this installation.
+    pub fn quickstart(&self) -> String {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+        let mut documents = Vec::new();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                documents.push(fs::read_to_string(path).unwrap());
+            }
+        }
+        documents.join("\n---\n").replace("http://127.0.0.1:8090", self.ehr.base_url())
+    }
+
+    /// From now on processes use the kubeconfigs that are there, as a test has changed them.
+    pub fn keeps_kubeconfigs(&mut self) {
+        self.keeps_kubeconfigs = true;
+    }
+
+    /// Where apps and EHRs reach the first proxy.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Starts one more proxy.
+    pub async fn add_proxy(&mut self) {
+        let number = self.proxies.len();
+        let (public, admin) = (free_port(), free_port());
+        if number == 0 {
+            self.public_url = format!("http://127.0.0.1:{public}");
+        }
+        let arguments = [
+            "proxy".to_owned(),
+            format!("--listen=127.0.0.1:{public}"),
+            format!("--admin-listen=127.0.0.1:{admin}"),
+            "--shutdown-delay=0".into(),
+        ];
+        let proxy = self.process("proxy", &format!("proxy-{number}"), &arguments, admin, public).await;
+        self.proxies.push(proxy);
+    }
+
+    /// Starts an operator. Those of the same lease take turns.
+    pub async fn operator(&self, lease: &str) -> Process {
+        self.operator_with(lease, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn operator_with(&self, lease: &str, more: &[&str]) -> Process {
+        let admin = free_port();
+        let proxies: Vec<String> = self.proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.admin)).collect();
+        let mut arguments = vec![
+            "operate".to_owned(),
+            format!("--proxies={}", proxies.join(",")),
+            format!("--admin-listen=127.0.0.1:{admin}"),
+            format!("--lease={}-{lease}", self.namespace),
+        ];
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        self.process("operator", &format!("operator-{admin}"), &arguments, admin, 0).await
+    }
+
+    async fn process(&self, account: &str, name: &str, arguments: &[String], admin: u16, public: u16) -> Process {
+        let user = format!("system:serviceaccount:{}:{account}", self.namespace);
+        let mut arguments = arguments.to_vec();
+        arguments.extend([
+            format!("--namespace={}", self.namespace),
+            format!("--public-url={}", self.public_url),
+            "--allow-address=127.0.0.0/8".into(),
+            "--log=info,hearthgate=debug".into(),
+        ]);
+        let log = self.files.path().join(name);
+        let kubeconfig = if self.keeps_kubeconfigs {
+            self.plane.kubeconfig_path(&user)
+        } else {
+            self.plane.kubeconfig(&user).await
+        };
+        let child = spawn(&arguments, &kubeconfig, &log);
+        Process { child, log, admin, public, arguments, kubeconfig }
+    }
+
+    /// Applies YAML as a person does.
+    pub async fn apply(&self, yaml: &str) {
+        self.plane.kubectl_with_input(&["apply", "-n", &self.namespace, "-f", "-"], yaml).await.ok();
+    }
+
+    /// kubectl in this namespace.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["-n", &self.namespace];
+        all.extend(arguments);
+        self.plane.kubectl(&all).await.ok()
+    }
+
+    /// kubectl in whichever namespace the arguments name.
+    pub async fn kubectl_anywhere(&self, arguments: &[&str]) -> String {
+        self.plane.kubectl(arguments).await.ok()
+    }
+
+    /// An object as JSON; `None`: there is none.
+    pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let found = self.kubectl(&["get", kind, name, "--ignore-not-found", "-o", "json"]).await;
+        (!found.trim().is_empty()).then(|| serde_json::from_str(&found).unwrap())
+    }
+
+    /// The activation of the quickstart.
+    pub async fn activation(&self) -> Value {
+        self.get("activation", "schedule-sync-at-epic").await.unwrap()
+    }
+
+    /// Status and reason of a condition of the quickstart's activation; empty where it has none.
+    pub async fn condition(&self, name: &str) -> (String, String) {
+        let activation = self.activation().await;
+        let conditions = activation["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition["type"] == name).unwrap_or_default();
+        let text = |member: &str| found[member].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"))
+    }
+
+    /// Waits until a condition of the quickstart's activation has this status and reason.
+    pub async fn wait_for(&self, condition: &str, status: &str, reason: &str) {
+        let what = format!("{condition}={status}/{reason}");
+        eventually(PATIENCE, &what, || async {
+            self.condition(condition).await == (status.to_owned(), reason.to_owned())
+        })
+        .await;
+    }
+
+    /// Waits as scripts do.
+    pub async fn wait_ready(&self) {
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "activation/schedule-sync-at-epic"]).await;
+    }
+
+    /// Does what the EHR's team does: registers the JWKS URL that the activation shows.
+    pub async fn register(&self) {
+        let activation = self.activation().await;
+        let url = activation["status"]["jwksUrl"].as_str().unwrap().to_owned();
+        let credential = Credential::JwksUrl(url);
+        let client_id = EHR_CLIENT_ID.to_owned();
+        self.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
+    }
+
+    /// Has the EHR asked now.
+    pub async fn probe(&self) {
+        let annotation = format!("hearthgate.dev/probe-requested-at={:?}", Instant::now());
+        self.kubectl(&["annotate", "--overwrite", "activation/schedule-sync-at-epic", &annotation]).await;
+    }
+
+    /// The whole ladder: waits for the key, registers it, and waits until the activation is ready.
+    pub async fn climb(&self) {
+        self.wait_for("EHRAuthenticated", "False", "AwaitingRegistration").await;
+        self.register().await;
+        self.probe().await;
+        self.wait_ready().await;
+    }
+
+    /// The keys that status shows: revision, thumbprint, state.
+    pub async fn keys(&self) -> Vec<(u64, String, String)> {
+        let keys = self.activation().await["status"]["keys"].as_array().cloned().unwrap_or_default();
+        let key = |key: Value| {
+            let text = |member: &str| key[member].as_str().unwrap_or_default().to_owned();
+            (key["revision"].as_u64().unwrap_or_default(), text("thumbprint"), text("state"))
+        };
+        keys.into_iter().map(key).collect()
+    }
+
+    /// The names of the key Secrets that are there.
+    pub async fn key_secrets(&self) -> Vec<String> {
+        let told = self.kubectl(&["get", "secrets", "-l", "hearthgate.dev/use=key-pair", "-o", "name"]).await;
+        told.lines().map(str::to_owned).collect()
+    }
+
+    /// An app's token and a FHIR read with it, through one proxy.
+    pub async fn call(&self, proxy: &Process) -> (StatusCode, String) {
+        let app = self.get("smartapp", "schedule-sync").await.unwrap();
+        self.call_as(proxy, app["status"]["clientId"].as_str().unwrap()).await
+    }
+
+    /// The same without asking the API server for the app's client ID.
+    pub async fn call_as(&self, proxy: &Process, client_id: &str) -> (StatusCode, String) {
+        let base = format!("http://127.0.0.1:{}/{}/epic", proxy.public, self.namespace);
+        let host = self.public_url.trim_start_matches("http://");
+        let asked = self.client.post(format!("{base}/oauth2/token")).header("Host", host);
+        let asked = asked.basic_auth(client_id, Some(APP_SECRET));
+        let asked = asked.header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = asked.body("grant_type=client_credentials").send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        if status != StatusCode::OK {
+            return (status, text);
+        }
+        let token: Value = serde_json::from_str(&text).unwrap();
+        let token = token["access_token"].as_str().unwrap();
+        let read = self.client.get(format!("{base}/fhir/Patient?_count=1")).header("Host", host).bearer_auth(token);
+        let answer = read.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// What this installation's processes have asked the API server to change, Leases apart.
+    pub fn writes(&self) -> Vec<Request> {
+        let ours = format!("system:serviceaccount:{}:", self.namespace);
+        let writes = self.plane.audit_writes().into_iter();
+        writes.filter(|request| request.user.starts_with(&ours) && request.resource != "leases").collect()
+    }
+}
+
+impl Drop for Installation<'_> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Process {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it without a word (SIGKILL).
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub fn terminate(&mut self) -> std::process::ExitStatus {
+        self.signal("TERM");
+        self.child.wait().unwrap()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+    }
+
+    /// Starts it again as it was.
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.arguments, &self.kubeconfig, &self.log);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn is_ready(&self, client: &Client) -> bool {
+        let answer = client.get(format!("http://127.0.0.1:{}/readyz", self.admin)).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// Its resident memory, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(60);
+            eprintln!("--- {} {}\n{}", self.arguments[0], self.log.display(), lines[from..].join("\n"));
+        }
+    }
+}
+
+fn spawn(arguments: &[String], kubeconfig: &Path, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something holds, at most this long. Says how long it took.
+pub async fn eventually<Check, Checked>(limit: Duration, what: &str, check: Check) -> Duration
+where
+    Check: Fn() -> Checked,
+    Checked: Future<Output = bool>,
+{
+    let start = Instant::now();
+    while !check().await {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    start.elapsed()
+}
