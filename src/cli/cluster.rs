@@ -93,10 +93,7 @@ impl Cluster {
     /// Lets in whoever shows a token that the API server knows: one that was made for this (a projected token of the
     /// audience `hearthgate.dev`), or a person's.
     pub(super) fn guard(&self) -> Guard {
-        let reviewer = Arc::new(Reviewer {
-            reviews: Api::all(self.client.clone()),
-            verdicts: Mutex::default(),
-        });
+        let reviewer = Arc::new(Reviewer { reviews: Api::all(self.client.clone()), verdicts: Mutex::default() });
         Arc::new(move |token| {
             let reviewer = Arc::clone(&reviewer);
             Box::pin(async move { reviewer.knows(&token).await })

@@ -117,8 +117,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     platform.makes_keys = !arguments.no_new_keys;
     let cluster = arguments.cluster.connect().await?;
     let address = arguments.admin_listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| OperateError::Listen { address, error })?;
+    let listener = TcpListener::bind(address).await.map_err(|error| OperateError::Listen { address, error })?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
     let compiler = Publisher::new(platform.clone());
@@ -131,7 +130,8 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     work.spawn(serve_admin(listener, admin, stop.clone()));
 
     let identity = identity();
-    let settings = LeaseSettings { name: arguments.lease.clone(), ..LeaseSettings::new(&cluster.own_namespace, &identity) };
+    let settings =
+        LeaseSettings { name: arguments.lease.clone(), ..LeaseSettings::new(&cluster.own_namespace, &identity) };
     let mut candidate = Candidate::new(cluster.client.clone(), settings);
     let token = arguments.token();
     let lead = async {

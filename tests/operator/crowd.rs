@@ -80,9 +80,9 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
         installation.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
     }
     let quickstart = installation.quickstart();
-    let shared = quickstart.split("\n---\n").filter(|document| {
-        document.contains("kind: Gateway") || document.contains("kind: DataAdapter")
-    });
+    let shared = quickstart
+        .split("\n---\n")
+        .filter(|document| document.contains("kind: Gateway") || document.contains("kind: DataAdapter"));
     installation.apply(&shared.collect::<Vec<_>>().join("\n---\n")).await;
     let start = Instant::now();
     let token_url = installation.ehr.token_url();
@@ -119,12 +119,12 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     // What apps see of an edit: the key set of an activation's pair is at the proxy, and its suspension closes nothing of
     // it; so the gateway's discovery document, which is there exactly while the gateway is.
     let gateways = objects(&client, &namespace, "Gateway");
-    let discovery =
-        format!("{}/{namespace}/epic/fhir/.well-known/smart-configuration", installation.public_url());
+    let discovery = format!("{}/{namespace}/epic/fhir/.well-known/smart-configuration", installation.public_url());
     let mut took = Vec::new();
     for round in 0..20 {
         let scopes = json!({ "spec": { "allowedScopes": [format!("system/Patient.rs"), format!("system/*.rs?_tag=r{round}")] } });
-        let scopes = if round % 2 == 0 { json!({ "spec": { "allowedScopes": ["system/Observation.rs"] } }) } else { scopes };
+        let scopes =
+            if round % 2 == 0 { json!({ "spec": { "allowedScopes": ["system/Observation.rs"] } }) } else { scopes };
         let wanted = if round % 2 == 0 { "system/Observation.rs" } else { "system/Patient.rs" };
         gateways.patch("epic", &PatchParams::default(), &Patch::Merge(&scopes)).await.unwrap();
         let edited = Instant::now();
@@ -135,7 +135,12 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
         took.push(edited.elapsed());
     }
     took.sort();
-    eprintln!("edits were served within {:?} (median) and {:?} (slowest of {})", took[took.len() / 2], took.last(), took.len());
+    eprintln!(
+        "edits were served within {:?} (median) and {:?} (slowest of {})",
+        took[took.len() / 2],
+        took.last(),
+        took.len()
+    );
     assert!(took.iter().all(|took| *took < Duration::from_secs(1)), "{took:?}");
 }
 

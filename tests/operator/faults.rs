@@ -131,7 +131,12 @@ async fn with_three_of_ten_calls_failing_and_watches_forgotten_all_converges() {
     assert_eq!(installation.key_secrets().await, ["secret/schedule-sync-at-epic-key-1"]);
     for one in [faulty, faulty_for_proxy] {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        eprintln!("{} calls, {} faults, {} forgotten watches", count(&one.asked), count(&one.faults), count(&one.forgotten));
+        eprintln!(
+            "{} calls, {} faults, {} forgotten watches",
+            count(&one.asked),
+            count(&one.faults),
+            count(&one.forgotten)
+        );
         assert!(count(&one.faults) >= 5 && count(&one.forgotten) >= 5);
     }
 }
@@ -145,7 +150,8 @@ async fn an_object_that_cannot_be_read_costs_nobody_else_anything() {
     let proxy = &installation.proxies[0];
     // As with a CRD of another version: what its schema permits is nothing that this version can read.
     let crd: Value =
-        serde_json::from_str(&plane.kubectl(&["get", "crd", "smartapps.hearthgate.dev", "-o", "json"]).await.ok()).unwrap();
+        serde_json::from_str(&plane.kubectl(&["get", "crd", "smartapps.hearthgate.dev", "-o", "json"]).await.ok())
+            .unwrap();
     let mut schema = crd["spec"]["versions"][0]["schema"].clone();
     // Some of its fields are selectable, so they must be there.
     let clients = schema["openAPIV3Schema"]["properties"]["spec"]["properties"]["clientType"].clone();

@@ -55,7 +55,8 @@ impl<'plane> Installation<'plane> {
     /// A namespace with ServiceAccounts and Roles, this many proxies, the simulated EHR, and nothing else yet.
     pub async fn prepare(plane: &'plane ControlPlane, proxies: usize) -> Self {
         let namespace = plane.namespace("install").await;
-        let roles = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator/roles.yaml")).unwrap();
+        let roles =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator/roles.yaml")).unwrap();
         plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &roles).await.ok();
         for (account, role, place) in [
             ("operator", "hearthgate-operator", namespace.as_str()),
@@ -178,11 +179,8 @@ impl<'plane> Installation<'plane> {
             "--log=info,hearthgate=debug".into(),
         ]);
         let log = self.files.path().join(name);
-        let kubeconfig = if self.keeps_kubeconfigs {
-            self.plane.kubeconfig_path(&user)
-        } else {
-            self.plane.kubeconfig(&user).await
-        };
+        let kubeconfig =
+            if self.keeps_kubeconfigs { self.plane.kubeconfig_path(&user) } else { self.plane.kubeconfig(&user).await };
         let child = spawn(&arguments, &kubeconfig, &log);
         Process { child, log, admin, public, arguments, kubeconfig }
     }

@@ -31,8 +31,16 @@ async fn with_kubectl_alone_an_activation_climbs_its_ladder_and_serves() {
     let told = installation.kubectl(&["get", "hearthgate"]).await;
     let line = told.lines().find(|line| line.contains("schedule-sync-at-epic")).unwrap();
     let words: Vec<&str> = line.split_whitespace().take(8).collect();
-    let wanted =
-        ["activation.hearthgate.dev/schedule-sync-at-epic", "schedule-sync", "epic", "True", "True", "2/2", "True", "Ready"];
+    let wanted = [
+        "activation.hearthgate.dev/schedule-sync-at-epic",
+        "schedule-sync",
+        "epic",
+        "True",
+        "True",
+        "2/2",
+        "True",
+        "Ready",
+    ];
     assert_eq!(words, wanted, "{told}");
 
     for proxy in &installation.proxies {

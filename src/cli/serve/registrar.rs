@@ -7,34 +7,36 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::sandbox::{Credential, Handle, Registration};
 use crate::snapshot::activation::TokenUrl;
 use crate::snapshot::{Activation, DataAdapter, EhrAuthentication, Published, Snapshot};
 
-/// Keeps the sandbox's registrations in step with what is published, until it is told to stop.
-pub(super) async fn keep_registered(
+/// Keeps the sandbox's registrations in step with what is published, and passes on what is published only then: whoever
+/// asks for a token has been registered.
+pub(super) fn register(
     sandbox: Handle,
     mut published: watch::Receiver<Option<Arc<Published>>>,
-    stop: CancellationToken,
-) {
-    loop {
-        let newest = published.borrow_and_update().clone();
-        if let Some(newest) = newest {
-            register_all(&sandbox, &newest.snapshot);
+    work: &TaskTracker,
+    stop: &CancellationToken,
+) -> watch::Receiver<Option<Arc<Published>>> {
+    let (sender, registered) = watch::channel(None);
+    let stop = stop.clone();
+    work.spawn(async move {
+        loop {
+            let newest = published.borrow_and_update().clone();
+            if let Some(newest) = &newest {
+                register_all(&sandbox, &newest.snapshot);
+            }
+            sender.send_replace(newest);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = published.changed() => if changed.is_err() { return },
+            }
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = published.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// Registers what is published already, if anything is.
-pub(super) fn register_first(sandbox: &Handle, published: &watch::Receiver<Option<Arc<Published>>>) {
-    if let Some(published) = published.borrow().as_ref() {
-        register_all(sandbox, &published.snapshot);
-    }
+    });
+    registered
 }
 
 fn register_all(sandbox: &Handle, snapshot: &Snapshot) {

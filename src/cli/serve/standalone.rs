@@ -18,8 +18,9 @@ use crate::cli::platform::PublicUrlInvalid;
 use crate::cli::shutdown;
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
+
 use crate::outbound::programmed::ProgrammedDocument;
-use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
+use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{self, Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::{Limits, Metrics, Proxy};
@@ -93,28 +94,32 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let published = publisher.subscribe();
 
     let client = EhrClient::new(platform.addresses.clone());
-    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::new(EhrOutcomes::default()));
+    let outcomes = Arc::new(EhrOutcomes::default());
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
     let served = publisher.served();
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
 
     let (_keep_open, serving) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock::default()), serving };
-    let (control, handle) = Control::new(tools, published.clone(), recorded);
+    // At a real EHR a registration takes hours; here the control plane sees a key only once it is registered.
+    let inputs = match &simulated_handle {
+        Some(simulated) if arguments.sandbox_register == Register::Auto => {
+            registrar::register(simulated.clone(), published.clone(), &work, &stop)
+        }
+        _ => published.clone(),
+    };
+    let (control, handle) = Control::new(tools, inputs, recorded);
     let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
 
     work.spawn(source.run(stop.clone()));
     work.spawn(publisher.run(resources));
     work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
-    let admin = admin_of(&handle, metrics, status.document, &stop);
+    let programmed = programmed::follow(published, outcomes, stop.clone());
+    let admin = admin_of(&handle, metrics, status.document, programmed, &stop);
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
-    if let (Some(simulated), Some(simulated_handle)) = (simulated, simulated_handle.clone()) {
+    if let Some(simulated) = simulated {
         work.spawn(simulated.serve(stop.clone()));
-        if arguments.sandbox_register == Register::Auto {
-            // Before the control plane asks for the first time: at a real EHR this takes hours, here it must not.
-            registrar::register_first(&simulated_handle, &published);
-            work.spawn(registrar::keep_registered(simulated_handle, published.clone(), stop.clone()));
-        }
     }
     work.spawn(control.run(stop.clone()));
 
@@ -161,6 +166,7 @@ fn admin_of(
     handle: &ControlHandle,
     metrics: Arc<Metrics>,
     status: watch::Receiver<bytes::Bytes>,
+    programmed: watch::Receiver<ProgrammedDocument>,
     stop: &CancellationToken,
 ) -> Admin {
     let (first_keys, stopping) = (handle.first_keys(), stop.clone());
@@ -169,8 +175,7 @@ fn admin_of(
         ready: Arc::new(move || *first_keys.borrow() && !stopping.is_cancelled()),
         metrics,
         status,
-        // Nobody counts the replicas of standalone.
-        programmed: watch::channel(ProgrammedDocument::default()).1,
+        programmed,
         guard: None,
         probe: Arc::new(move |activation| {
             let prober = prober.clone();
