@@ -1,6 +1,14 @@
 //! The operator and the proxy against a real API server: the ladder that a person climbs, and what must never happen to a
 //! key on the way.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, its helpers too, and tells what it measured"
+)]
+
 mod operator {
     pub mod crowd;
     pub mod faults;
@@ -8,5 +16,6 @@ mod operator {
     pub mod keys;
     pub mod ladder;
     pub mod outages;
+    pub mod replicas;
 }
 mod support;

@@ -26,7 +26,9 @@ enum LogFormat {
 impl LogOptions {
     /// Starts logging for the whole process.
     pub(super) fn start(&self) -> Result<(), tracing_subscriber::filter::ParseError> {
-        let filter = EnvFilter::builder().parse(&self.log)?;
+        // kube's client logs whatever answer it cannot parse, whole: a Secret could be in it. What comes of its calls is
+        // told by those who make them.
+        let filter = EnvFilter::builder().parse(&self.log)?.add_directive("kube_client=off".parse()?);
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
         let format =
             self.log_format.unwrap_or(if stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json });

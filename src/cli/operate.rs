@@ -120,11 +120,11 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     let listener = TcpListener::bind(address).await.map_err(|error| OperateError::Listen { address, error })?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
-    let publisher = Publisher::new(platform.clone());
-    let published = publisher.subscribe();
-    work.spawn(publisher.run(resources));
+    let compiler = Publisher::new(platform.clone());
+    let published = compiler.subscribe();
+    work.spawn(compiler.run(resources));
     let leading: Arc<OnceLock<ControlHandle>> = Arc::default();
-    let (statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
+    let (told, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
     let guard = (!address.ip().is_loopback()).then(|| cluster.guard());
     let admin = Admin { guard, ..admin_of(&published, status, Arc::clone(&leading)) };
     work.spawn(serve_admin(listener, admin, stop.clone()));
@@ -139,7 +139,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
         let act = Leading { cluster: &cluster, platform, published, proxies: arguments.proxies, token, identity };
         tokio::select! {
             lost = candidate.hold() => lost,
-            never = act.run(&leading, statuses, &work, &stop) => match never {},
+            never = act.run(&leading, told, &work, &stop) => match never {},
         }
     };
     let ended = tokio::select! {
@@ -189,7 +189,7 @@ impl Leading<'_> {
         let replicas = Replicas::new(self.proxies, client, self.token, Arc::clone(&outcomes));
         let serving = replicas.start(self.published.clone(), stop.clone()).await;
         let client = EhrClient::new(self.platform.addresses.clone());
-        let clock = Arc::new(SystemClock::default());
+        let clock = Arc::new(SystemClock);
         let tokens = EhrTokens::new(client.clone(), clock.clone(), outcomes);
         let tools = Tools { sink: Arc::new(sink), client, tokens, clock, serving };
         let (control, handle) = Control::new(tools, self.published, recorded);

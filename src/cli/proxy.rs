@@ -92,11 +92,11 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
-    let publisher = Publisher::new(platform.clone());
-    let (published, served) = (publisher.subscribe(), publisher.served());
+    let compiler = Publisher::new(platform.clone());
+    let (published, served) = (compiler.subscribe(), compiler.served());
     let client = EhrClient::new(platform.addresses.clone());
     let outcomes = Arc::new(EhrOutcomes::default());
-    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::clone(&outcomes));
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
     let proxy = crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&metrics), Limits::default());
 
@@ -111,7 +111,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         probe: Arc::new(|_| Box::pin(async { ProbeAnswer::Unknown })),
         guard: (!arguments.admin_listen.ip().is_loopback()).then(|| cluster.guard()),
     };
-    work.spawn(publisher.run(resources));
+    work.spawn(compiler.run(resources));
     work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     tracing::info!(listen = %arguments.listen, admin = %arguments.admin_listen, "the proxy runs");

@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use axum::http::Request as HttpRequest;
     use http_body_util::BodyExt as _;
+    use secrecy::ExposeSecret as _;
     use tower::ServiceExt as _;
 
     fn admin(ready: bool) -> Router {
@@ -273,5 +274,56 @@ mod tests {
         assert_eq!(ask(admin(true), "GET", "/probe/default/known", &[own]).await.0, 405);
         let foreign = [own, ("origin", "https://evil.example")];
         assert_eq!(ask(admin(true), "POST", "/probe/default/known", &foreign).await.0, 403);
+    }
+
+    #[tokio::test]
+    async fn elsewhere_than_on_loopback_all_but_health_asks_for_a_known_token() {
+        let guard: Guard = Arc::new(|token| Box::pin(async move { token.expose_secret() == "known" }));
+        let own = ("host", "10.1.2.3:9090");
+        let ask = async |path, authorization| {
+            let listener = "10.1.2.3:9090".parse().unwrap();
+            let router = router(shown(true, Some(Arc::clone(&guard))), listener);
+            ask(router, "GET", path, &[own, ("authorization", authorization)]).await.0
+        };
+        for (path, authorization, status) in [
+            ("/livez", "", 200),
+            ("/readyz", "", 200),
+            ("/metrics", "", 200),
+            ("/status", "", 401),
+            ("/status", "Bearer unknown", 401),
+            ("/status", "Basic known", 401),
+            ("/status", "Bearer known", 200),
+            ("/programmed", "", 401),
+            ("/programmed", "bearer known", 200),
+            ("/probe/default/known", "", 401),
+        ] {
+            assert_eq!(ask(path, authorization).await, status, "{path} {authorization:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_served_is_told_when_it_is_something_else_than_what_is_known() {
+        let (sender, programmed) = watch::channel(ProgrammedDocument::default());
+        let known = sender.borrow().entity_tag.clone();
+        let admin = Admin { programmed, ..shown(true, None) };
+        let own = ("host", "localhost:9090");
+        let poll = async |known: &str, prefer: &str| {
+            let router = router(admin.clone(), "127.0.0.1:9090".parse().unwrap());
+            ask(router, "GET", "/programmed", &[own, ("if-none-match", known), ("prefer", prefer)]).await
+        };
+        assert_eq!(poll("", "").await, (200, r#"{"objects":[],"outcomes":{}}"#.into()));
+        assert_eq!(poll(&known, "").await, (304, String::new()));
+        let began = std::time::Instant::now();
+        assert_eq!(poll(&known, "respond-async, wait=1").await, (304, String::new()));
+        assert!(began.elapsed() >= Duration::from_secs(1));
+        let news = ProgrammedDocument { entity_tag: "\"other\"".into(), body: "{}".into() };
+        let (answer, ()) = tokio::join!(poll(&known, "wait=20"), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sender.send_replace(news.clone());
+        });
+        assert_eq!(answer, (200, "{}".into()));
+        drop(sender);
+        assert_eq!(poll("\"other\"", "wait=20").await, (304, String::new()), "an ending replica lets nobody wait");
+        assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

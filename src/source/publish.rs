@@ -1,11 +1,15 @@
 //! Latest resources → compile → publish. The one loop behind every source.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use crate::snapshot::{Platform, Published, Resources, Snapshot, compile};
+
+/// The longest pause between two compilations: an edit must not wait for it longer than people notice.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where compilations go.
 #[derive(Clone, Debug)]
@@ -43,6 +47,7 @@ impl Publisher {
             let newest = resources.borrow_and_update().clone();
             if let Some(newest) = newest.into() {
                 let platform = self.platform.clone();
+                let started = Instant::now();
                 let compiled = tokio::task::spawn_blocking(move || {
                     let (snapshot, reports) = compile(&newest, &platform);
                     Published { snapshot: Arc::new(snapshot), reports, rejections: newest.rejections.clone() }
@@ -51,6 +56,8 @@ impl Publisher {
                     Ok(published) => self.publish(published),
                     Err(error) => tracing::error!(%error, "compiling failed; what was served stays"),
                 }
+                // While thousands of objects arrive, half of the time is left for serving them.
+                tokio::time::sleep(started.elapsed().min(LONGEST_PAUSE)).await;
             }
             if resources.changed().await.is_err() {
                 return;

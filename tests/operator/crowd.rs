@@ -114,7 +114,7 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
         proxy.memory()
     );
     let writes = installation.writes();
-    eprintln!("{} writes: {:.1} for each activation", writes.len(), writes.len() as f64 / count as f64);
+    eprintln!("{} writes: {} for each activation", writes.len(), writes.len() / count);
 
     // What apps see of an edit: the key set of an activation's pair is at the proxy, and its suspension closes nothing of
     // it; so the gateway's discovery document, which is there exactly while the gateway is.

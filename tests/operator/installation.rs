@@ -125,6 +125,11 @@ impl<'plane> Installation<'plane> {
 
     /// Starts one more proxy.
     pub async fn add_proxy(&mut self) {
+        self.add_proxy_at("127.0.0.1").await;
+    }
+
+    /// The same with its admin listener at this address.
+    pub async fn add_proxy_at(&mut self, address: &str) {
         let number = self.proxies.len();
         let (public, admin) = (free_port(), free_port());
         if number == 0 {
@@ -133,7 +138,7 @@ impl<'plane> Installation<'plane> {
         let arguments = [
             "proxy".to_owned(),
             format!("--listen=127.0.0.1:{public}"),
-            format!("--admin-listen=127.0.0.1:{admin}"),
+            format!("--admin-listen={address}:{admin}"),
             "--shutdown-delay=0".into(),
         ];
         let proxy = self.process("proxy", &format!("proxy-{number}"), &arguments, admin, public).await;
@@ -147,11 +152,16 @@ impl<'plane> Installation<'plane> {
 
     /// The same with more arguments.
     pub async fn operator_with(&self, lease: &str, more: &[&str]) -> Process {
-        let admin = free_port();
         let proxies: Vec<String> = self.proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.admin)).collect();
+        self.operator_of(&proxies.join(","), lease, more).await
+    }
+
+    /// The same for proxies that are named otherwise.
+    pub async fn operator_of(&self, proxies: &str, lease: &str, more: &[&str]) -> Process {
+        let admin = free_port();
         let mut arguments = vec![
             "operate".to_owned(),
-            format!("--proxies={}", proxies.join(",")),
+            format!("--proxies={proxies}"),
             format!("--admin-listen=127.0.0.1:{admin}"),
             format!("--lease={}-{lease}", self.namespace),
         ];
@@ -185,6 +195,13 @@ impl<'plane> Installation<'plane> {
         let mut all = vec!["-n", &self.namespace];
         all.extend(arguments);
         self.plane.kubectl(&all).await.ok()
+    }
+
+    /// Writes a file that ends with the test.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.files.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
     }
 
     /// kubectl in whichever namespace the arguments name.

@@ -61,7 +61,7 @@ impl Bag {
     }
 
     /// Notes that an object is there in a form that cannot be read. It stays as it was before.
-    pub(super) fn refuse(&mut self, object: ObjectReference, message: String) -> bool {
+    pub(super) fn refuse(&mut self, object: &ObjectReference, message: String) -> bool {
         let rejection = Rejection {
             code: Code::InvalidSpec,
             message,
@@ -70,7 +70,7 @@ impl Bag {
             object: Some(object.clone()),
         };
         let before = self.refused.insert(object.clone(), rejection);
-        before.as_ref() != self.refused.get(&object)
+        before.as_ref() != self.refused.get(object)
     }
 
     /// Forgets what a complete list did not show.
@@ -86,7 +86,11 @@ impl Bag {
         };
         known.extend(self.refused.keys().filter(|object| object.kind == kind).map(|object| object.key.clone()));
         known.retain(|key| namespace.is_none_or(|namespace| key.namespace == namespace) && !present.contains(key));
-        known.into_iter().fold(false, |removed, key| self.remove(&ObjectReference::new(kind, key)) || removed)
+        let is_news = !known.is_empty();
+        for key in known {
+            self.remove(&ObjectReference::new(kind, key));
+        }
+        is_news
     }
 }
 

@@ -137,7 +137,7 @@ fn take(bag: &mut Bag, unlisted: &mut BTreeSet<usize>, event: Event) -> bool {
     match event {
         Event::Kept(object) => bag.keep(*object),
         Event::Gone(object) => bag.remove(&object),
-        Event::Unreadable(object, message) => bag.refuse(object, message),
+        Event::Unreadable(object, message) => bag.refuse(&object, message),
         Event::Listed { number, kind, namespace, present } => {
             let removed = bag.retain(kind, namespace.as_deref(), &present);
             let was_last = unlisted.remove(&number) && unlisted.is_empty();

@@ -33,7 +33,7 @@ fn metadata(version: &str) -> Value {
     })
 }
 
-fn activation(version: &str, status: Value) -> Object {
+fn activation(version: &str, status: &Value) -> Object {
     parse::<api::Activation>(json!({
         "apiVersion": "hearthgate.dev/v1alpha1",
         "kind": "Activation",
@@ -60,8 +60,8 @@ fn secret(version: &str, usage: &str, value: &str) -> Value {
 #[test]
 fn a_status_write_of_no_consequence_is_no_news() {
     let mut bag = Bag::default();
-    assert!(bag.keep(activation("1", json!({ "observedGeneration": -1 }))));
-    assert!(!bag.keep(activation("2", json!({ "observedGeneration": 3, "served": "1/1" }))));
+    assert!(bag.keep(activation("1", &json!({ "observedGeneration": -1 }))));
+    assert!(!bag.keep(activation("2", &json!({ "observedGeneration": 3, "served": "1/1" }))));
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn what_is_recorded_of_keys_is_read_back_and_is_news() {
         }],
     });
     let mut bag = Bag::default();
-    bag.keep(activation("1", Value::Null));
-    assert!(bag.keep(activation("2", recorded.clone())));
-    assert!(!bag.keep(activation("3", recorded)));
+    bag.keep(activation("1", &Value::Null));
+    assert!(bag.keep(activation("2", &recorded)));
+    assert!(!bag.keep(activation("3", &recorded)));
     let observed = bag.resources().observed;
     let observed = &observed.activations["cardiology/schedule-sync"];
     assert_eq!(observed.keys[0].secret_name, "schedule-sync-key-1");
@@ -91,7 +91,7 @@ fn an_ehr_that_refuses_what_it_accepted_is_remembered_as_such() {
         let mut bag = Bag::default();
         bag.keep(activation(
             "1",
-            json!({ "observedGeneration": 1, "conditions": [{
+            &json!({ "observedGeneration": 1, "conditions": [{
                 "type": "EHRAuthenticated", "status": status, "reason": reason, "message": "",
                 "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
             }]}),
@@ -105,7 +105,7 @@ fn an_ehr_that_refuses_what_it_accepted_is_remembered_as_such() {
 #[test]
 fn only_what_the_compiler_reads_is_kept() {
     let mut bag = Bag::default();
-    bag.keep(activation("1", json!({ "observedGeneration": 1 })));
+    bag.keep(activation("1", &json!({ "observedGeneration": 1 })));
     let kept = &bag.resources().activations[&key()];
     let annotations = BTreeMap::from([("hearthgate.dev/probe-requested-at".to_owned(), "now".to_owned())]);
     assert_eq!(kept.metadata.annotations.as_ref(), Some(&annotations));
@@ -144,20 +144,20 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_told() {
     assert!(guarded.0.is_err());
     let reference = ObjectReference::new(Kind::Activation, key());
     let mut bag = Bag::default();
-    bag.keep(activation("1", Value::Null));
-    assert!(bag.refuse(reference.clone(), "cannot be read".into()));
-    assert!(!bag.refuse(reference.clone(), "cannot be read".into()));
+    bag.keep(activation("1", &Value::Null));
+    assert!(bag.refuse(&reference, "cannot be read".into()));
+    assert!(!bag.refuse(&reference, "cannot be read".into()));
     let resources = bag.resources();
     assert_eq!(resources.rejections[0].object.as_ref(), Some(&reference));
     assert!(resources.activations.contains_key(&key()));
-    assert!(bag.keep(activation("8", Value::Null)), "correcting it is news");
+    assert!(bag.keep(activation("8", &Value::Null)), "correcting it is news");
     assert_eq!(bag.resources().rejections, []);
 }
 
 #[test]
 fn a_complete_list_removes_what_it_does_not_show_in_its_own_namespace_only() {
     let mut bag = Bag::default();
-    bag.keep(activation("1", Value::Null));
+    bag.keep(activation("1", &Value::Null));
     let none = std::collections::BTreeSet::new();
     assert!(!bag.retain(Kind::Activation, Some("neurology"), &none));
     assert!(!bag.retain(Kind::App, None, &none));
