@@ -32,6 +32,7 @@ pub struct Health {
 pub struct Revocations {
     until: RwLock<HashMap<[u8; Address::DIGEST_LENGTH], Timestamp>>,
     synced: AtomicBool,
+    lost: AtomicBool,
     heard: Mutex<Option<Instant>>,
     changes: watch::Sender<u64>,
 }
@@ -41,6 +42,7 @@ impl Revocations {
         Self {
             until: RwLock::default(),
             synced: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             heard: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -111,6 +113,17 @@ impl Revocations {
     /// The store told what is new, if anything is.
     pub(super) fn mark_heard(&self) {
         *self.last_heard() = Some(Instant::now());
+        self.lost.store(false, Ordering::Release);
+    }
+
+    /// The connection on which the store tells is lost.
+    pub(super) fn mark_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// Whether the store told something lately, if only that nothing is new.
+    pub(super) fn heard_within(&self, time: Duration) -> bool {
+        !self.lost.load(Ordering::Acquire) && self.silence().is_some_and(|silence| silence < time)
     }
 
     /// For how long the store has told nothing.

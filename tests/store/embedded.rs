@@ -1,7 +1,7 @@
 //! What the store in a file must survive: kills, damage, other processes, floods.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock};
@@ -16,12 +16,15 @@ use redb::ReadableDatabase as _;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use crate::support::{GATEWAY, embedded, later, now, sealing_key, within};
+use crate::support::{GATEWAY, embedded, eventually, later, now, sealing_key, within};
 
 /// How often a process is killed while it writes.
 const KILLS: u64 = 20;
 /// Tells the child process which file to write to.
 const CHILD_FILE: &str = "HEARTHGATE_TEST_STORE";
+
+/// Its key does not matter: what it sealed is not opened.
+static SEALER: LazyLock<Sealer> = LazyLock::new(|| Sealer::new(GATEWAY, &sealing_key(), []));
 
 fn place() -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
@@ -264,6 +267,79 @@ fn writing_process(path: &Path) -> Child {
 }
 
 #[tokio::test]
+async fn a_kill_while_the_file_is_made_or_opened_leaves_it_usable() {
+    let (directory, _) = place();
+    for round in 0..KILLS {
+        // Made anew in the even rounds, opened in the odd ones.
+        let path = directory.path().join(format!("store-{}.redb", round / 2));
+        let mut child = writing_process(&path);
+        tokio::time::sleep(Duration::from_millis(2 + round * 5)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = embedded(&path).await;
+        assert_eq!(
+            store.use_once(address(Kind::Launch, &round.to_string()), later(), now()).await,
+            Ok(FirstUse::First)
+        );
+    }
+}
+
+/// Started by the test below with a limit on the length of files, which stands for a full disk.
+#[test]
+#[ignore = "it needs a limit on the length of files; the next test runs it"]
+fn a_process_on_a_full_disk() {
+    let Some(path) = std::env::var_os(CHILD_FILE) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = embedded(Path::new(&path)).await;
+        let sealed = |number: usize| {
+            SEALER.seal(address(Kind::Session, &number.to_string()), &vec![7; 32 * 1024], later()).unwrap()
+        };
+        let mut kept = 0;
+        while store.put(sealed(kept), now()).await.is_ok() {
+            kept += 1;
+        }
+        println!("full");
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).unwrap();
+        eventually("it writes again", Duration::from_secs(20), async || store.put(sealed(kept), now()).await.is_ok())
+            .await;
+        assert!(store.health().reachable);
+        for number in 0..=kept {
+            let address = address(Kind::Session, &number.to_string());
+            assert!(store.get(address, now()).await.unwrap().is_some(), "{number} of {kept} is gone");
+        }
+        println!("kept {kept}");
+    });
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_used_again_when_it_has_room() {
+    let (_directory, path) = place();
+    // In units of 512 or 1,024 bytes, as the shell likes: 2 or 4 MiB. The signal that goes with the limit is ignored.
+    let script = "trap '' XFSZ; ulimit -S -f 4096; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, std::env::current_exe().unwrap().to_str().unwrap()])
+        .args(["--exact", "embedded::a_process_on_a_full_disk", "--ignored", "--nocapture"])
+        .env(CHILD_FILE, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "full"), "the limit was not met");
+    let raised = Command::new("prlimit").args(["--pid", &child.id().to_string(), "--fsize=unlimited"]).status();
+    assert!(raised.unwrap().success());
+    child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    let kept = lines.find_map(|line| line.strip_prefix("kept ").map(str::to_owned));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(kept.unwrap().parse::<usize>().unwrap() > 10);
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     let (_directory, path) = place();
     let mut acknowledged: Vec<(String, String)> = Vec::new();
@@ -298,9 +374,6 @@ async fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     }
     println!("{KILLS} kills, {} acknowledged steps, all kept", acknowledged.len());
 }
-
-/// Its key does not matter: nothing that it seals is kept.
-static SEALER: LazyLock<Sealer> = LazyLock::new(|| Sealer::new(GATEWAY, &sealing_key(), []));
 
 async fn assert_kept(store: &EmbeddedStore, what: &str, key: &str) {
     let kept = match what {

@@ -1,7 +1,8 @@
 //! What the shared store must survive: the server gone, hanging, back, empty, full, behind TLS and a password.
 
 use std::fs;
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hearthgate::store::{Address, FirstUse, Kind, RedisStore, RotateFamily, Sealed, Sealer, Store, StoreError};
@@ -189,6 +190,62 @@ async fn a_server_that_is_full_refuses_and_keeps_what_it_has() {
     limit("0");
     assert_eq!(store.use_once(address(Kind::Assertion, "j"), later(), now()).await, Ok(FirstUse::Repeated));
     assert_eq!(store.use_once(address(Kind::Assertion, "k"), later(), now()).await, Ok(FirstUse::First));
+}
+
+/// What is logged while it lives, on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(move || log.clone()).finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_may_evict_records_is_warned_of() {
+    for (policy, is_warned_of) in [("allkeys-lru", true), ("volatile-ttl", true), ("noeviction", false)] {
+        let log = Log::default();
+        let _logging = log.begin();
+        let (_directory, server) = server(&["--maxmemory", "100mb", "--maxmemory-policy", policy]);
+        let store = server.store();
+        synced(&store).await;
+        assert_eq!(log.text().contains("set maxmemory-policy to noeviction"), is_warned_of, "{policy}: {}", log.text());
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_logged_once_and_so_is_its_end() {
+    let log = Log::default();
+    let _logging = log.begin();
+    let directory = TempDir::new().unwrap();
+    let mut server = Valkey::start(directory.path(), &["--requirepass", "open-sesame"]);
+    let store = RedisStore::open(&format!("redis://:open-sesame@127.0.0.1:{}", server.port()), None).unwrap();
+    synced(&store).await;
+    server.kill();
+    eventually("away", Duration::from_secs(2), async || !store.health().reachable).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.restart();
+    eventually("back", Duration::from_secs(3), async || store.health().reachable).await;
+    let text = log.text();
+    let times = |what: &str| text.matches(what).count();
+    assert_eq!((times("the store is away"), times("the store is back")), (1, 1), "{text}");
+    assert!(!text.contains("sesame"), "{text}");
 }
 
 #[tokio::test]

@@ -253,11 +253,12 @@ pub(super) fn revocations(
     let mut revocations = Vec::new();
     for entry in records.range::<&Key>(&filled(Kind::Revocation, 0)..=&filled(Kind::Revocation, u8::MAX))? {
         let (key, row) = entry?;
-        if let Some(digest) = key.value().last_chunk()
-            && let Some(row) = Row::decode(row.value())
-            && now < row.until
-        {
-            revocations.push((Address::from_digest(Kind::Revocation, *digest), row.until));
+        match (key.value().last_chunk(), Row::decode(row.value())) {
+            (Some(digest), Some(row)) if now < row.until => {
+                revocations.push((Address::from_digest(Kind::Revocation, *digest), row.until));
+            }
+            (Some(_), Some(_)) => {}
+            (None, _) | (_, None) => tracing::error!("the store's file holds a revocation that cannot be read"),
         }
     }
     Ok(revocations)

@@ -44,6 +44,7 @@ pub(super) async fn follow(link: Arc<Link>, scripts: Arc<Scripts>, revocations: 
             }
             Err(error) => error,
         };
+        revocations.mark_lost();
         if was_reached {
             tracing::warn!(server = link.server(), reason = reason(&error), "the store is away");
             was_reached = false;

@@ -25,7 +25,7 @@ use super::{
     StoreError, StoreFuture, Stored, Taken,
 };
 
-/// Above this silence the server counts as away.
+/// A server that is silent for longer is away, even if its connection stands.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The store in a Valkey or Redis server.
@@ -175,11 +175,10 @@ impl Store for RedisStore {
     }
 
     fn health(&self) -> Health {
-        let silence = self.revocations.silence();
         Health {
-            reachable: silence.is_some_and(|silence| silence < REACHABLE_WITHIN),
+            reachable: self.revocations.heard_within(REACHABLE_WITHIN),
             revocations_synced: self.revocations.synced(),
-            revocations_silence: silence,
+            revocations_silence: self.revocations.silence(),
             revocations: self.revocations.len(),
         }
     }
