@@ -1,8 +1,10 @@
 //! What the shared store must survive: the server gone, hanging, back, empty, full, behind TLS and a password.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use hearthgate::store::{Address, FirstUse, Kind, RedisStore, RotateFamily, Sealed, Sealer, Store, StoreError};
@@ -192,24 +194,18 @@ async fn a_server_that_is_full_refuses_and_keeps_what_it_has() {
     assert_eq!(store.use_once(address(Kind::Assertion, "k"), later(), now()).await, Ok(FirstUse::First));
 }
 
-/// What is logged while it lives, on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What each thread logged: a test has one of its own. (One subscriber for the process, because tracing forgets places
+/// that another thread came by first if each test brings its own.)
+static LOGGED: LazyLock<Mutex<HashMap<ThreadId, Vec<u8>>>> = LazyLock::new(|| {
+    tracing_subscriber::fmt().with_writer(|| Log).with_ansi(false).init();
+    Mutex::default()
+});
 
-impl Log {
-    fn begin(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(move || log.clone()).finish())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LOGGED.lock().unwrap().entry(std::thread::current().id()).or_default().write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -217,22 +213,26 @@ impl Write for Log {
     }
 }
 
+/// Gives, and forgets, what was logged by this test.
+fn logged() -> String {
+    String::from_utf8(LOGGED.lock().unwrap().remove(&std::thread::current().id()).unwrap_or_default()).unwrap()
+}
+
 #[tokio::test]
 async fn a_server_that_may_evict_records_is_warned_of() {
     for (policy, is_warned_of) in [("allkeys-lru", true), ("volatile-ttl", true), ("noeviction", false)] {
-        let log = Log::default();
-        let _logging = log.begin();
+        logged();
         let (_directory, server) = server(&["--maxmemory", "100mb", "--maxmemory-policy", policy]);
         let store = server.store();
         synced(&store).await;
-        assert_eq!(log.text().contains("set maxmemory-policy to noeviction"), is_warned_of, "{policy}: {}", log.text());
+        let text = logged();
+        assert_eq!(text.contains("set maxmemory-policy to noeviction"), is_warned_of, "{policy}: {text}");
     }
 }
 
 #[tokio::test]
 async fn an_outage_is_logged_once_and_so_is_its_end() {
-    let log = Log::default();
-    let _logging = log.begin();
+    logged();
     let directory = TempDir::new().unwrap();
     let mut server = Valkey::start(directory.path(), &["--requirepass", "open-sesame"]);
     let store = RedisStore::open(&format!("redis://:open-sesame@127.0.0.1:{}", server.port()), None).unwrap();
@@ -242,7 +242,7 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.restart();
     eventually("back", Duration::from_secs(3), async || store.health().reachable).await;
-    let text = log.text();
+    let text = logged();
     let times = |what: &str| text.matches(what).count();
     assert_eq!((times("the store is away"), times("the store is back")), (1, 1), "{text}");
     assert!(!text.contains("sesame"), "{text}");
