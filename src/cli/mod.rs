@@ -19,6 +19,7 @@ mod sandbox;
 mod serve;
 mod shutdown;
 mod status;
+mod store;
 mod token;
 
 use std::error::Error;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::cluster::{ClusterError, ClusterOptions};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
+use super::store::{StoreOptions, StoreOptionsError};
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{self, Admin, ProbeAnswer};
@@ -45,6 +46,8 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     shutdown_delay: u64,
     #[command(flatten)]
+    store: StoreOptions,
+    #[command(flatten)]
     cluster: ClusterOptions,
     #[command(flatten)]
     platform: PlatformOptions,
@@ -61,6 +64,9 @@ enum ProxyError {
     /// `--public-url` is missing or no URL.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlInvalid),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] StoreOptionsError),
     /// There is no cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -88,6 +94,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let work = TaskTracker::new();
     let platform = arguments.platform.of_cluster()?;
     let cluster = arguments.cluster.connect().await?;
+    let store = arguments.store.open().await?;
     let public = listen("--listen", arguments.listen).await?;
     let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
 
@@ -103,7 +110,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let (is_synced, ending) = (published.clone(), unready.clone());
     let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
     let admin = Admin {
-        ready: Arc::new(move || is_synced.borrow().is_some() && !ending.is_cancelled()),
+        ready: Arc::new(move || is_synced.borrow().is_some() && store.revocations().synced() && !ending.is_cancelled()),
         metrics,
         status,
         programmed: programmed::follow(published, outcomes, stop.clone()),

@@ -142,17 +142,19 @@ async fn the_command_lines_say_what_the_values_say() {
 }
 
 #[tokio::test]
-async fn the_operator_understands_its_command_line() {
-    for values in values_files() {
-        let objects = rendered(&["--values", &values.display().to_string(), "--set", "operator.extraArgs=null"]).await;
+async fn the_binary_understands_both_command_lines() {
+    for (values, component) in values_files().into_iter().flat_map(|file| [(file.clone(), "operator"), (file, "proxy")])
+    {
+        let unset = format!("{component}.extraArgs=null");
+        let objects = rendered(&["--values", &values.display().to_string(), "--set", &unset]).await;
         let name = objects
             .iter()
             .find(|object| {
                 object["kind"] == "Deployment"
-                    && object["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+                    && object["metadata"]["labels"]["app.kubernetes.io/component"] == component
             })
             .and_then(|deployment| deployment["metadata"]["name"].as_str())
-            .expect("the operator");
+            .expect("a Deployment of the component");
         // Far enough to know every option, and no further.
         let told = assert_cmd::Command::new(env!("CARGO_BIN_EXE_hearthgate"))
             .args(arguments(&objects, name))
@@ -160,7 +162,7 @@ async fn the_operator_understands_its_command_line() {
             .output()
             .expect("it starts");
         let stderr = String::from_utf8_lossy(&told.stderr);
-        assert!(stderr.contains("kubeconfig cannot be used"), "{}: {stderr}", values.display());
+        assert!(stderr.contains("kubeconfig cannot be used"), "{component} with {}: {stderr}", values.display());
     }
 }
 
