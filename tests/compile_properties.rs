@@ -585,7 +585,12 @@ proptest! {
         let (view, view_with_bad) = (snapshot.view(), with_bad.view());
         for (section, entries) in view.as_object().unwrap() {
             for (name, entry) in entries.as_object().unwrap() {
-                prop_assert_eq!(entry, &view_with_bad[section][name], "{} {}", section, name);
+                let entry_with_bad = &view_with_bad[section][name];
+                // Of several gateways that claim one URL and cannot be served, any may be named as the one at fault.
+                if section == "routes" && [entry, entry_with_bad].iter().all(|entry| entry.to_string().contains("not served")) {
+                    continue;
+                }
+                prop_assert_eq!(entry, entry_with_bad, "{} {}", section, name);
             }
         }
         for (object, digest) in snapshot.digests() {
