@@ -25,4 +25,5 @@ pub mod proxy;
 pub mod sandbox;
 pub mod snapshot;
 pub mod source;
+pub mod store;
 pub mod values;

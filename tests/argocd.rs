@@ -3,7 +3,12 @@
 //!
 //! Regenerate `argocd/argocd-cm.yaml` and its copy in the chart with `UPDATE=1 cargo test --test argocd`.
 
-#![expect(clippy::panic, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! What several integration tests share. Each test binary uses a part of it.
-#![expect(clippy::allow_attributes, reason = "in some binary every part is used, and an expectation would fail there")]
 #![allow(dead_code, reason = "each test binary uses a part of the shared support")]
 #![allow(
     clippy::unwrap_used,
