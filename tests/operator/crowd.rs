@@ -17,6 +17,11 @@ fn crowd() -> usize {
     std::env::var("HEARTHGATE_TEST_CROWD").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
+/// Of their keys; `HEARTHGATE_TEST_CROWD_ALGORITHM` asks for ES384, where making keys is not what is measured.
+fn algorithm() -> String {
+    std::env::var("HEARTHGATE_TEST_CROWD_ALGORITHM").unwrap_or_else(|_| "RS384".into())
+}
+
 fn objects(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let (group, plural) = match kind {
         "App" => ("hearthgate.dev", "smartapps"),
@@ -52,7 +57,7 @@ fn activation(name: &str, token_url: &str) -> [Value; 2] {
         json!({ "apiVersion": version, "kind": "Activation", "metadata": { "name": name }, "spec": {
             "appRef": { "name": name }, "gatewayRef": { "name": "epic" },
             "ehrAuthentication": { "type": "System", "system": { "backendAuth": {
-                "clientId": name, "tokenUrl": token_url,
+                "clientId": name, "tokenUrl": token_url, "keyPair": { "algorithm": algorithm() },
             }}},
         }}),
     ]
