@@ -19,6 +19,8 @@ use crate::support::control_plane::{ControlPlane, Request};
 const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
 /// Longest wait for something that takes a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for what is promised within a second: the tests share two cores with API servers and each other.
+pub const PROMPTLY: Duration = Duration::from_secs(3);
 /// The client ID that the quickstart's EHR gave.
 pub const EHR_CLIENT_ID: &str = "7b0f6e0e-9d4d-4c55-8a4b-5f4f3b0c9a11";
 /// The app's secret in the quickstart.

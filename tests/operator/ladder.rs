@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::installation::{Installation, PATIENCE, eventually};
+use super::installation::{Installation, PATIENCE, PROMPTLY, eventually};
 use crate::support::control_plane::ControlPlane;
 
 #[tokio::test]
@@ -98,17 +98,12 @@ async fn an_edit_is_served_within_a_second_and_told_when_every_replica_has_it() 
 
     let suspend = r#"{"spec":{"suspend":true}}"#;
     installation.kubectl(&["patch", "fhirgateway/epic", "--type=merge", "-p", suspend]).await;
-    eventually(Duration::from_secs(1), "the gateway is closed", || async {
-        installation.call(proxy).await.0 != StatusCode::OK
-    })
-    .await;
+    eventually(PROMPTLY, "the gateway is closed", || async { installation.call(proxy).await.0 != StatusCode::OK })
+        .await;
     installation.wait_for("Programmed", "False", "Suspended").await;
     let resume = r#"{"spec":{"suspend":false}}"#;
     installation.kubectl(&["patch", "fhirgateway/epic", "--type=merge", "-p", resume]).await;
-    eventually(Duration::from_secs(1), "the gateway is open", || async {
-        installation.call(proxy).await.0 == StatusCode::OK
-    })
-    .await;
+    eventually(PROMPTLY, "the gateway is open", || async { installation.call(proxy).await.0 == StatusCode::OK }).await;
     installation.wait_ready().await;
 }
 
@@ -135,14 +130,12 @@ async fn a_late_or_rotated_secret_takes_effect_without_a_restart() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_ne!(installation.call(proxy).await.0, StatusCode::OK);
     installation.kubectl(&["label", "secret", "schedule-sync-client", "hearthgate.dev/use=credential"]).await;
-    eventually(Duration::from_secs(1), "the Secret takes effect", || async {
-        installation.call(proxy).await.0 == StatusCode::OK
-    })
-    .await;
+    eventually(PROMPTLY, "the Secret takes effect", || async { installation.call(proxy).await.0 == StatusCode::OK })
+        .await;
 
     let rotated = r#"{"stringData":{"secret":"another-secret-for-tests-only"}}"#;
     installation.kubectl(&["patch", "secret/schedule-sync-client", "--type=merge", "-p", rotated]).await;
-    eventually(Duration::from_secs(1), "the old secret is refused", || async {
+    eventually(PROMPTLY, "the old secret is refused", || async {
         installation.call(proxy).await.0 == StatusCode::UNAUTHORIZED
     })
     .await;
