@@ -10,7 +10,7 @@ use crate::values::url::{AddressPolicy, EndpointUrl, UrlError};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Installation")]
 pub(super) struct PlatformOptions {
-    /// The platform's public URL, as apps and EHRs reach it [default: http://<listen>]
+    /// The platform's public URL, as apps and EHRs reach it [default: that of --listen, by http]
     #[arg(long, env = "HEARTHGATE_PUBLIC_URL")]
     public_url: Option<String>,
     /// Open a range of addresses (CIDR) that may be called, also by plain http; repeatable

@@ -21,7 +21,7 @@ pub(super) struct Sandbox {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// URL under which the simulated EHR is reached, where that is not http://<listen>.
+    /// URL under which the simulated EHR is reached, where that is not the address that it listens on.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// How long an access token lives, in seconds.

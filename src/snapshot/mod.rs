@@ -1,6 +1,6 @@
 //! Resources compiled into what is served (the [`Snapshot`]) and what is told (the [`Report`]s).
 //!
-//! [`compile`] is pure, total and deterministic. Standalone, operator, proxy and offline checks all call it, so they
+//! [`compile()`] is pure, total and deterministic. Standalone, operator, proxy and offline checks all call it, so they
 //! cannot disagree. A change becomes visible by building a whole new Snapshot and swapping one pointer.
 
 pub mod activation;

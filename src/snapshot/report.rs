@@ -1,4 +1,4 @@
-//! The verdict on one object, as far as it follows from resources alone: what [`compile`](super::compile) found.
+//! The verdict on one object, as far as it follows from resources alone: what [`compile`](super::compile()) found.
 //!
 //! What only the world outside can tell (does the EHR accept the key, is the app healthy, how many replicas serve it)
 //! is added by the control plane.

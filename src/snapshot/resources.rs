@@ -1,4 +1,4 @@
-//! The plain bag that a source delivers: everything that [`compile`](super::compile) may know.
+//! The plain bag that a source delivers: everything that [`compile`](super::compile()) may know.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -71,10 +71,10 @@ pub enum FileError {
     /// Not UTF-8.
     #[error("is not UTF-8 text (first at byte {0})")]
     NotText(usize),
-    /// More than [`MAX_FOLDERS`] folders deep.
+    /// More than `MAX_FOLDERS` folders deep.
     #[error("lies more than {MAX_FOLDERS} folders deep")]
     TooDeep,
-    /// More than [`MAX_FILES`] files.
+    /// More than `MAX_FILES` files.
     #[error("holds more than {MAX_FILES} YAML files: the rest is not read")]
     TooMany,
 }
