@@ -120,7 +120,7 @@ fn proxy() -> Proxy {
     let (snapshot, reports) = compile(&resources(start_ehr()), &platform);
     assert!(reports.iter().all(|report| report.errors().next().is_none()), "{reports:#?}");
     let client = EhrClient::new(platform.addresses);
-    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::new(EhrOutcomes::default()));
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
     let served = Arc::new(ArcSwapOption::from_pointee(snapshot));
     Proxy::new(served, tokens, client, Arc::new(Metrics::default()), Limits::default())
 }

@@ -89,19 +89,19 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let (source, resources) = DirectorySource::open(&directory, &state, kept, Uuid::new_v4)?;
+    let (directory_source, resources) = DirectorySource::open(&directory, &state, kept, Uuid::new_v4)?;
     let publisher = Publisher::new(platform.clone());
     let published = publisher.subscribe();
 
     let client = EhrClient::new(platform.addresses.clone());
     let outcomes = Arc::new(EhrOutcomes::default());
-    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock::default()), Arc::clone(&outcomes));
+    let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
     let served = publisher.served();
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
 
-    let (_keep_open, serving) = watch::channel(Serving::Here);
-    let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock::default()), serving };
+    let (_keep_open, replicas) = watch::channel(Serving::Here);
+    let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving: replicas };
     // At a real EHR a registration takes hours; here the control plane sees a key only once it is registered.
     let inputs = match &simulated_handle {
         Some(simulated) if arguments.sandbox_register == Register::Auto => {
@@ -112,7 +112,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let (control, handle) = Control::new(tools, inputs, recorded);
     let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
 
-    work.spawn(source.run(stop.clone()));
+    work.spawn(directory_source.run(stop.clone()));
     work.spawn(publisher.run(resources));
     work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
     let programmed = programmed::follow(published, outcomes, stop.clone());
