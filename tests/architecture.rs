@@ -1,11 +1,7 @@
 //! The arrows of `src/lib.rs`'s map, held: a module imports only what stands left of it, and the pure ones name nothing
 //! that acts on the world.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test says no by panicking, and its helpers are part of it"
-)]
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,13 +96,13 @@ fn code(path: &Path) -> String {
 /// The modules of the crate that a piece of code names, in whichever form of `use`.
 fn imports(code: &str, names: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for (index, _) in code.match_indices("crate::") {
-        let rest = &code[index + "crate::".len()..];
-        let named = match rest.strip_prefix('{') {
+    for (start, _) in code.match_indices("crate::") {
+        let rest = &code[start + "crate::".len()..];
+        let imported = match rest.strip_prefix('{') {
             Some(group) => top_level_names(group),
             None => vec![identifier(rest)],
         };
-        found.extend(named.into_iter().filter(|name| names.contains(&name.as_str())));
+        found.extend(imported.into_iter().filter(|name| names.contains(&name.as_str())));
     }
     found
 }

@@ -119,7 +119,7 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
     }
     for live in others.into_iter().filter(|live| !told.contains(&&live.object)) {
         print!("{}", line(live, 0));
-        print!("{}", faults(live, 2));
+        print!("{}", faults(live, 2, ""));
     }
     if shown.is_empty() {
         println!("nothing is there yet");
@@ -139,13 +139,14 @@ fn chain<'status>(status: &'status LiveStatus, live: &'status LiveObject) -> Vec
 fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
     let mut text = line(live, 0);
     let details: ActivationStatus = live.status_as();
-    if let Some(cause) = root_cause(status, live) {
+    let cause = root_cause(status, live);
+    if let Some(cause) = &cause {
         let _ = writeln!(text, "  {BAD}root cause{BAD:#}  {cause}");
     }
     if let Some(next_step) = &details.next_step {
         let _ = writeln!(text, "  {BUSY}next step{BUSY:#}   {next_step}");
     }
-    text.push_str(&faults(live, 2));
+    text.push_str(&faults(live, 2, cause.as_deref().unwrap_or_default()));
     for reference in chain(status, live) {
         match status.get(reference) {
             Some(next) => text.push_str(&line(next, 2)),
@@ -184,12 +185,12 @@ fn line(live: &LiveObject, indent: usize) -> String {
     format!("{:indent$}{style}{mark}{style:#} {}  {reason}\n", "", live.object)
 }
 
-/// The conditions that do not hold, each in one line.
-fn faults(live: &LiveObject, indent: usize) -> String {
+/// The conditions that do not hold, each in one line, but for what was told already.
+fn faults(live: &LiveObject, indent: usize, told: &str) -> String {
     let mut text = String::new();
     let summaries = [condition::READY, condition::RECONCILING, condition::STALLED];
     for condition in live.conditions().into_iter().filter(|condition| !summaries.contains(&condition.type_.as_str())) {
-        if condition.status != ConditionStatus::True {
+        if condition.status != ConditionStatus::True && !told.contains(&condition.message) {
             let _ = writeln!(
                 text,
                 "{:indent$}{BAD}{}{BAD:#} {}: {}",

@@ -90,14 +90,14 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         tracing::warn!("{warning}");
     }
     let (directory_source, resources) = DirectorySource::open(&directory, &state, kept, Uuid::new_v4)?;
-    let publisher = Publisher::new(platform.clone());
-    let published = publisher.subscribe();
+    let compiler = Publisher::new(platform.clone());
+    let published = compiler.subscribe();
 
     let client = EhrClient::new(platform.addresses.clone());
     let outcomes = Arc::new(EhrOutcomes::default());
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
-    let served = publisher.served();
+    let served = compiler.served();
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
 
     let (_keep_open, replicas) = watch::channel(Serving::Here);
@@ -113,7 +113,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
 
     work.spawn(directory_source.run(stop.clone()));
-    work.spawn(publisher.run(resources));
+    work.spawn(compiler.run(resources));
     work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
     let programmed = programmed::follow(published, outcomes, stop.clone());
     let admin = admin_of(&handle, metrics, status.document, programmed, &stop);

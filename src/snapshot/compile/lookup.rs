@@ -183,10 +183,7 @@ impl<'resources> Lookup<'resources> {
                 report.findings.push(Finding::new(
                     Code::UnusedSecret,
                     "",
-                    format!(
-                        "Secret {} is labelled hearthgate.dev/use=credential, but nothing refers to it",
-                        secret.key
-                    ),
+                    "it is labelled hearthgate.dev/use=credential, but nothing refers to it",
                 ));
                 reports.add(report);
             }
