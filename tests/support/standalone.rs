@@ -89,10 +89,11 @@ impl Standalone {
             }
         }
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let child = spawn(directory.path(), ports, &arguments);
         // Refused where an earlier test of this binary has installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        // Last of all: whatever fails above leaves no process behind.
+        let child = spawn(directory.path(), ports, &arguments);
         Self { directory, client, child, ports, arguments }
     }
 
