@@ -8,6 +8,7 @@ mod cluster;
 mod crds;
 mod explain;
 mod jwks;
+mod listener;
 mod live;
 mod logging;
 mod operate;
@@ -26,6 +27,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::values::causes::with_causes;
 
 /// Declarative gateway between apps and EHR systems: SMART on FHIR from git.
 ///
@@ -80,20 +83,6 @@ pub fn main() -> ExitCode {
         anstream::eprintln!("error: {}", with_causes(&*error));
         ExitCode::from(2)
     })
-}
-
-/// The error with its causes, each said once.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// The whole command line as clap knows it: what help, completions and man pages are made from.

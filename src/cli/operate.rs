@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::cluster::{Cluster, ClusterError, ClusterOptions};
+use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::{Outcome, shutdown};
@@ -26,7 +26,7 @@ use crate::control::{Control, ControlHandle, ObjectStatus, Tools};
 use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::proxy::Metrics;
-use crate::proxy::admin::{self, Admin, ProbeAnswer};
+use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::snapshot::{Platform, Published};
 use crate::source::kubernetes::KubernetesSource;
 use crate::source::publish::Publisher;
@@ -73,8 +73,8 @@ pub(super) struct Operate {
 #[derive(Debug, thiserror::Error)]
 enum OperateError {
     /// The address is taken or not ours.
-    #[error("cannot listen on {address} (--admin-listen): {error}")]
-    Listen { address: SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// `--public-url` is missing or no URL.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlInvalid),
@@ -117,7 +117,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     platform.makes_keys = !arguments.no_new_keys;
     let cluster = arguments.cluster.connect().await?;
     let address = arguments.admin_listen;
-    let listener = TcpListener::bind(address).await.map_err(|error| OperateError::Listen { address, error })?;
+    let listener = listen("--admin-listen", address).await?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
     let compiler = Publisher::new(platform.clone());
@@ -239,12 +239,6 @@ async fn show(
             () = stop.cancelled() => return,
             changed = statuses.changed() => if changed.is_err() { return },
         }
-    }
-}
-
-async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    if let Err(error) = admin::serve(listener, admin, stop.cancelled_owned()).await {
-        tracing::error!(%error, "the admin listener ended");
     }
 }
 

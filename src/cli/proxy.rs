@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cluster::{ClusterError, ClusterOptions};
+use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::store::{StoreOptions, StoreOptionsError};
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
-use crate::proxy::admin::{self, Admin, ProbeAnswer};
+use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::{Limits, Metrics};
 use crate::source::kubernetes::KubernetesSource;
@@ -59,8 +59,8 @@ pub(super) struct Proxy {
 #[derive(Debug, thiserror::Error)]
 enum ProxyError {
     /// An address is taken or not ours.
-    #[error("cannot listen on {address} ({option}): {error}")]
-    Listen { option: &'static str, address: SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// `--public-url` is missing or no URL.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlInvalid),
@@ -133,14 +133,4 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         tracing::warn!("ending with work unfinished");
     }
     Ok(())
-}
-
-async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, ProxyError> {
-    TcpListener::bind(address).await.map_err(|error| ProxyError::Listen { option, address, error })
-}
-
-async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    if let Err(error) = admin::serve(listener, admin, stop.cancelled_owned()).await {
-        tracing::error!(%error, "the admin listener ended");
-    }
 }

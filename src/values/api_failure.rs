@@ -3,7 +3,7 @@
 //! `kube::Error` shows whatever it could not parse, and its transport errors say "client error (Connect)" without the
 //! cause. This keeps what a person needs, and nothing of any object's content.
 
-use std::error::Error;
+use super::causes::with_causes;
 
 /// Why a call to the API server gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +81,7 @@ impl From<&kube::Error> for ApiFailure {
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::LinesCodecMaxLineLengthExceeded => {
                 Self::Unreadable
             }
-            transport => Self::Unreachable(causes(transport)),
+            transport => Self::Unreachable(with_causes(transport)),
         }
     }
 }
@@ -90,20 +90,6 @@ impl From<kube::Error> for ApiFailure {
     fn from(error: kube::Error) -> Self {
         Self::from(&error)
     }
-}
-
-/// The innermost causes say what happened; the outer ones only who was told.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
+use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
 use crate::cli::shutdown;
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
@@ -21,7 +22,7 @@ use crate::control::{Control, ControlHandle, Serving, Tools};
 
 use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
-use crate::proxy::admin::{self, Admin, ProbeAnswer};
+use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::{Limits, Metrics, Proxy};
 use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
@@ -41,8 +42,8 @@ pub(super) enum ServeError {
     #[error("cannot serve {path}: {error}")]
     Directory { path: PathBuf, error: io::Error },
     /// An address is taken or not ours.
-    #[error("cannot listen on {address} ({option}): {error}")]
-    Listen { option: &'static str, address: SocketAddr, error: io::Error },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The quickstart cannot be unpacked.
     #[error("cannot unpack the quickstart: {0}")]
     Quickstart(io::Error),
@@ -153,10 +154,6 @@ fn directory(arguments: &Serve) -> Result<PathBuf, ServeError> {
     Ok(path)
 }
 
-async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { option, address, error })
-}
-
 /// The address that was bound: port 0 asks for any.
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
@@ -184,12 +181,6 @@ fn admin_of(
                 answer.map_or(ProbeAnswer::Unknown, ProbeAnswer::Asked)
             })
         }),
-    }
-}
-
-async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    if let Err(error) = admin::serve(listener, admin, stop.cancelled_owned()).await {
-        tracing::error!(%error, "the admin listener ended");
     }
 }
 

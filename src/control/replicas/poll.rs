@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::outbound::programmed::Programmed;
+use crate::values::causes::with_causes;
 
 /// How long a replica may hold its answer back, in seconds.
 const WAIT_SECONDS: u32 = 20;
@@ -97,7 +98,7 @@ impl Poller {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
-                        tracing::warn!(replica = self.address, "{}", causes(&error));
+                        tracing::warn!(replica = self.address, "{}", with_causes(&error));
                     }
                     self.known = None;
                     (answered.elapsed() >= SILENT).then_some(None)
@@ -167,14 +168,4 @@ fn client() -> reqwest::Result<reqwest::Client> {
         .connect_timeout(Duration::from_secs(2))
         .timeout(Duration::from_secs(u64::from(WAIT_SECONDS)) + PATIENCE)
         .build()
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
