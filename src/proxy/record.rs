@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) interaction: Option<&'static str>,
     pub(super) resource_type: Option<String>,
     pub(super) code: Option<Code>,
+    /// What the answer does not tell.
+    pub(super) cause: Option<String>,
 }
 
 impl Default for Record {
@@ -29,6 +31,7 @@ impl Default for Record {
             interaction: None,
             resource_type: None,
             code: None,
+            cause: None,
         }
     }
 }
