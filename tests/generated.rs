@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
 
+#[path = "support/reference.rs"]
+mod reference;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -41,4 +44,9 @@ fn the_crds_command_prints_what_the_folder_holds() {
         let body = text.trim_start_matches("---\n").trim_end();
         assert!(printed.contains(body), "hearthgate crds does not print what {} holds", path.display());
     }
+}
+
+#[test]
+fn the_reference_of_fields_is_the_one_of_the_crds() {
+    assert_committed("docs/reference.md", &reference::page(&printed(&["crds"])));
 }
