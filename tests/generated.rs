@@ -1,7 +1,11 @@
 //! Whatever is generated and committed: each test fails when the committed copy is stale, and writes it anew with
 //! `UPDATE=1`. (`tests/crds.rs` holds the same for `crds/`.)
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
 
 #[path = "support/reference.rs"]
 mod reference;
