@@ -160,10 +160,11 @@ impl Told<'_> {
                 (Level::INFO.with_name("permitted").primary_title(format!("{about}: {what}")), None)
             }
             Verdict::Denied { code, message } => (
-                Level::ERROR
-                    .with_name("denied")
-                    .primary_title(format!("{about}: {message}"))
-                    .id(format!("{} {}", code.number(), code.reason())),
+                Level::ERROR.with_name("denied").primary_title(format!("{about}: {message}")).id(format!(
+                    "{} {}",
+                    code.number(),
+                    code.reason()
+                )),
                 Some(code.remedy()),
             ),
         };
@@ -227,8 +228,9 @@ impl Told<'_> {
         let activation = self.offline.snapshot.activation_of(self.question.gateway, self.question.app)?;
         let object = ObjectReference::new(Kind::Activation, activation.key.clone());
         let ready = self.live?.get(&object)?.condition(condition::READY)?;
-        (ready.status != ConditionStatus::True)
-            .then(|| format!("{object} is not ready ({}): `hearthgate status {}` says more", ready.reason, object.key.name))
+        (ready.status != ConditionStatus::True).then(|| {
+            format!("{object} is not ready ({}): `hearthgate status {}` says more", ready.reason, object.key.name)
+        })
     }
 }
 

@@ -41,9 +41,8 @@ impl Resources {
 
     /// Every reference to a credential, with what may stand there.
     fn credential_references(&self) -> Vec<((ObjectKey, String), String)> {
-        let at = |owner: &ObjectKey, reference: &SecretKeyReference| {
-            (owner.sibling(&reference.name), reference.key.clone())
-        };
+        let at =
+            |owner: &ObjectKey, reference: &SecretKeyReference| (owner.sibling(&reference.name), reference.key.clone());
         let of_apps = self.apps.iter().flat_map(|(key, own)| {
             let secrets = own.spec.client_secrets.iter().flatten();
             secrets.map(move |own| (at(key, &own.secret_ref), PLACEHOLDER.to_owned()))

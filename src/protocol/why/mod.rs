@@ -356,7 +356,10 @@ fn at_fault(world: &World<'_>, object: &ObjectReference, code: Code) -> Answer {
 }
 
 /// The fault at the bottom of the chain that hangs on an object.
-fn root_cause<'reports>(reports: &'reports [Report], object: &ObjectReference) -> Option<(ObjectReference, &'reports Finding)> {
+fn root_cause<'reports>(
+    reports: &'reports [Report],
+    object: &ObjectReference,
+) -> Option<(ObjectReference, &'reports Finding)> {
     let report = reports.iter().find(|report| report.object == *object)?;
     let finding = report.errors().next()?;
     if finding.code == Code::RefNotAccepted {

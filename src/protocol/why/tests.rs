@@ -33,7 +33,10 @@ fn told(world: &World, app: &str, gateway: &str, request: &str, scope: Option<&s
 #[case("GET Patient/1", "permitted read of Patient +App spec.scopes[0]")]
 #[case("get /Patient/1", "permitted read of Patient +App spec.scopes[0]")]
 #[case("GET /fhir/Patient/1", "permitted read of Patient +App spec.scopes[0]")]
-#[case("GET https://gate.example.org/default/epic/fhir/Patient/1 HTTP/1.1", "permitted read of Patient +App spec.scopes[0]")]
+#[case(
+    "GET https://gate.example.org/default/epic/fhir/Patient/1 HTTP/1.1",
+    "permitted read of Patient +App spec.scopes[0]"
+)]
 #[case("GET Observation?code=1", "permitted search-type of Observation +App spec.scopes[1]")]
 #[case("POST Observation/_search", "permitted search-type of Observation +App spec.scopes[1]")]
 #[case("PUT Appointment/1", "permitted update of Appointment +App spec.scopes[2]")]
