@@ -239,8 +239,6 @@ fn sentence(mark: &Mark) -> String {
         Stance::Permits => "permits",
         Stance::Denies => "does not permit",
     };
-    match mark.field.is_empty() {
-        true => format!("{} {verb} it: {}", mark.object, mark.says),
-        false => format!("{} {verb} it: {} {}", mark.object, mark.field, mark.says),
-    }
+    let field = if mark.field.is_empty() { String::new() } else { format!("{} ", mark.field) };
+    format!("{} {verb} it: {field}{}", mark.object, mark.says)
 }
