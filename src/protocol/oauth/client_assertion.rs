@@ -157,8 +157,8 @@ impl ClientAssertion {
             return Err(AssertionRefused::JwtType);
         }
 
-        let issuer = required_text(&claims, "iss")?;
-        if issuer != required_text(&claims, "sub")? || client_id.is_some_and(|named| named != issuer) {
+        let named = required_text(&claims, "iss")?;
+        if named != required_text(&claims, "sub")? || client_id.is_some_and(|sent| sent != named) {
             return Err(AssertionRefused::ClientId);
         }
         let jti = required_text(&claims, "jti")?;
@@ -170,7 +170,7 @@ impl ClientAssertion {
             algorithm,
             kid: parameter("kid")?,
             jku: parameter("jku")?,
-            client_id: issuer.to_owned(),
+            client_id: named.to_owned(),
             audiences: audiences(&claims)?,
             expires: optional_time(&claims, "exp")?.ok_or(AssertionRefused::Claim("exp"))?,
             begins: not_before.max(issued),

@@ -127,7 +127,7 @@ fn warn_of_ignored(spec: &api::AppSpec, findings: &mut Vec<Finding>) {
 
 fn check_jwks(jwks: &serde_json::Value, findings: &mut Vec<Finding>) -> Arc<JwkSet> {
     let mut invalid = |field: &str, problem: String| {
-        findings.push(Finding::new(Code::InvalidSpec, field, format!("{field} {problem}")))
+        findings.push(Finding::new(Code::InvalidSpec, field, format!("{field} {problem}")));
     };
     let keys = jwks.get("keys").and_then(serde_json::Value::as_array);
     let mut damaged = false;
