@@ -21,6 +21,7 @@ mod serve;
 mod shutdown;
 mod status;
 mod store;
+mod tls;
 mod token;
 
 use std::error::Error;
