@@ -24,6 +24,7 @@ mod refusal;
 mod request_id;
 mod rewrite;
 pub mod server;
+mod shared_state;
 mod signatures;
 mod smart_configuration;
 mod throttle;
@@ -49,6 +50,7 @@ pub use metrics::Metrics;
 use crate::outbound::{EhrClient, EhrTokens};
 use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
+use crate::store::Store;
 use crate::values::code::Code;
 use cors::Cors;
 use fhir::FhirRequest;
@@ -89,6 +91,7 @@ pub struct Proxy {
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     ehr_tokens: EhrTokens,
     ehr_client: EhrClient,
+    store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     limits: Limits,
     signatures: Signatures,
@@ -107,6 +110,7 @@ impl Proxy {
         snapshot: Arc<ArcSwapOption<Snapshot>>,
         ehr_tokens: EhrTokens,
         ehr_client: EhrClient,
+        store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Self {
@@ -114,6 +118,7 @@ impl Proxy {
             snapshot,
             ehr_tokens,
             ehr_client,
+            store,
             metrics,
             limits,
             signatures: Signatures::default(),

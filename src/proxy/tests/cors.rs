@@ -67,7 +67,7 @@ async fn other_origins_are_told_nothing() {
         "https://mobile.example.org.evil.example",
     ] {
         let answer = setup.ask("OPTIONS", "/epic/fhir/Patient/1", &[("origin", origin), ASKS], "").await;
-        assert_eq!(answer.refusal(), (403, "HG7072".into()), "{origin}");
+        assert_eq!(answer.refusal(), (403, "HG7081".into()), "{origin}");
         assert_eq!(told(&answer), [None, None, Some("Origin")], "{origin}");
         let answer = setup.ask("GET", "/epic/fhir/Patient/1", &[("origin", origin)], "").await;
         assert_eq!(told(&answer), [None, None, Some("Origin")], "{origin}");

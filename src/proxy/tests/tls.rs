@@ -11,8 +11,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::listening::{Listening, listening_with};
+use super::listening::{Listening, listening_with, raw};
 use super::*;
 use crate::proxy::tls::{ServerTls, TlsFiles, TlsFilesError};
 
@@ -30,13 +31,13 @@ fn files(directory: &Path) -> TlsFiles {
     TlsFiles { certificate: directory.join("tls.crt"), key: directory.join("tls.key") }
 }
 
-/// What a client that trusts this certificate gets: the protocol that was agreed on, and the answer's beginning.
-async fn ask(
+/// A connection of a client that trusts this certificate.
+async fn secured(
     listening: &Listening,
     trusted: &CertificateDer<'static>,
     protocols: &[&[u8]],
     versions: &[&'static rustls::SupportedProtocolVersion],
-) -> Result<(Option<Vec<u8>>, String), std::io::Error> {
+) -> Result<TlsStream<TcpStream>, std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -48,7 +49,17 @@ async fn ask(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let stream = TcpStream::connect(listening.address).await?;
     let name = ServerName::try_from("gate.example.org").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// What such a client gets: the protocol that was agreed on, and the answer's beginning.
+async fn ask(
+    listening: &Listening,
+    trusted: &CertificateDer<'static>,
+    protocols: &[&[u8]],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<(Option<Vec<u8>>, String), std::io::Error> {
+    let mut stream = secured(listening, trusted, protocols, versions).await?;
     let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
     if agreed.as_deref() == Some(b"h2") {
         return Ok((agreed, String::new()));
@@ -88,15 +99,17 @@ async fn http_2_is_spoken_over_tls() {
     let setup = Setup::new().await;
     let tls = ServerTls::open(files(directory.path())).unwrap();
     let listening = listening_with(&setup, Duration::from_secs(5), Some(tls)).await;
+    let stream = secured(&listening, &trusted, &[b"h2"], ALL).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
     let token = setup.token_at("epic").await;
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_der(&trusted).unwrap()])
-        .resolve("gate.example.org", listening.address)
-        .build()
+    let request = Request::get("https://gate.example.org/default/epic/fhir/Patient/1")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Full::<Bytes>::default())
         .unwrap();
-    let url = format!("https://gate.example.org:{}/default/epic/fhir/Patient/1", listening.address.port());
-    let answer = client.get(url).header("host", "gate.example.org").bearer_auth(token).send().await.unwrap();
+    let answer = sender.send_request(request).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, ::http::Version::HTTP_2));
 }
 
@@ -136,7 +149,7 @@ async fn a_client_that_never_shakes_hands_is_cut() {
     let tls = ServerTls::open(files(directory.path())).unwrap();
     let listening = listening_with(&setup, Duration::from_millis(300), Some(tls)).await;
     for beginning in ["", "\u{16}\u{3}\u{1}"] {
-        assert_eq!(super::listening::raw(listening.address, beginning).await, "");
+        assert_eq!(raw(listening.address, beginning).await, "");
     }
 }
 
