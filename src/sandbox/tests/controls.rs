@@ -165,7 +165,10 @@ async fn a_fault_that_makes_no_sense_is_refused() {
     let ehr = Ehr::new();
     for (fault, sentence) in [
         (json!({}), "name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…"),
-        (json!({ "tokenStatus": 500, "fhirStatus": 500 }), "name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…"),
+        (
+            json!({ "tokenStatus": 500, "fhirStatus": 500 }),
+            "name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…",
+        ),
         (json!({ "fhirStatus": 99 }), "a status must be 200 to 599"),
         (json!({ "fhirStatus": 500, "count": 0 }), "count must be 1 to 100000"),
         (json!({ "tokenDelayMilliseconds": 60_001 }), "a delay must be at most 60000 milliseconds"),
