@@ -17,7 +17,7 @@ fn ehr() -> Ehr {
     ehr_with(Credential::Public)
 }
 
-fn form<'a>(code: &'a str) -> Vec<(&'a str, &'a str)> {
+fn form(code: &str) -> Vec<(&str, &str)> {
     vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)]
 }
 
