@@ -25,6 +25,7 @@ mod serve;
 mod shutdown;
 mod status;
 mod store;
+mod tls;
 mod token;
 mod why;
 

@@ -102,6 +102,11 @@ impl Snapshot {
         self.activations_by_uid.get(uid)
     }
 
+    /// The activations on this gateway, in no order.
+    pub fn activations_at(&self, gateway: &ObjectKey) -> impl Iterator<Item = &Arc<Activation>> {
+        self.activations_by_pair.get(gateway).into_iter().flat_map(HashMap::values)
+    }
+
     /// The activation of this app on this gateway.
     pub fn activation_of(&self, gateway: &ObjectKey, app: &ObjectKey) -> Option<&Arc<Activation>> {
         self.activations_by_pair.get(gateway)?.get(app)

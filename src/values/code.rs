@@ -339,6 +339,12 @@ codes! {
     TokenRevoked = "HG7071", Request, "TokenRevoked",
         "The access token, or the session that it belongs to, was revoked.",
         "Get a new one; where a user's session was ended, the user logs in again.";
+    HttpRefused = "HG7080", Request, "HttpRefused",
+        "The request's head can be read in two ways: lengths that contradict each other, odd line endings, a missing or second Host. The connection is closed.",
+        "Send HTTP/1.1 as RFC 9112 has it, or HTTP/2.";
+    OriginRefused = "HG7081", Request, "OriginRefused",
+        "A browser asked whether a page may call here, and the page's origin is not allowed.",
+        "Have the platform team add the origin to the Gateway's cors.allowedOrigins, or register a redirect URI of it.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";
