@@ -137,6 +137,11 @@ impl VerifiedToken {
     pub fn client_id(&self) -> &str {
         &self.claims.client_id
     }
+
+    /// What it claims, of which only the signature is known to hold.
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
+    }
 }
 
 /// Why a token is refused.

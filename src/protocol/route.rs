@@ -13,6 +13,10 @@ use crate::values::code::Code;
 pub enum Endpoint<'snapshot, 'path> {
     /// `B/oauth2/token`
     Token(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/introspect`
+    Introspect(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/revoke`
+    Revoke(&'snapshot Arc<Gateway>),
     /// `B/oauth2/jwks`
     Jwks(&'snapshot Arc<Gateway>),
     /// `B/fhir/.well-known/smart-configuration`
@@ -46,6 +50,10 @@ pub enum Endpoint<'snapshot, 'path> {
 pub enum EndpointClass {
     /// The token endpoint.
     Token,
+    /// Introspection.
+    Introspect,
+    /// Revocation.
+    Revoke,
     /// The gateway's own keys.
     Jwks,
     /// SMART discovery.
@@ -71,6 +79,8 @@ impl EndpointClass {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
             Self::Jwks => "jwks",
             Self::SmartConfiguration => "smart-configuration",
             Self::Metadata => "metadata",
@@ -121,6 +131,8 @@ impl Endpoint<'_, '_> {
     pub const fn class(&self) -> EndpointClass {
         match self {
             Self::Token(_) => EndpointClass::Token,
+            Self::Introspect(_) => EndpointClass::Introspect,
+            Self::Revoke(_) => EndpointClass::Revoke,
             Self::Jwks(_) => EndpointClass::Jwks,
             Self::SmartConfiguration(_) => EndpointClass::SmartConfiguration,
             Self::Metadata(_) => EndpointClass::Metadata,
@@ -136,6 +148,8 @@ impl Endpoint<'_, '_> {
     pub const fn gateway(&self) -> Option<&Arc<Gateway>> {
         match self {
             Self::Token(gateway)
+            | Self::Introspect(gateway)
+            | Self::Revoke(gateway)
             | Self::Jwks(gateway)
             | Self::SmartConfiguration(gateway)
             | Self::Metadata(gateway)
@@ -150,7 +164,7 @@ impl Endpoint<'_, '_> {
     /// The methods that it takes, as an `Allow` header has them; what exactly is decided on the way where more matters.
     pub const fn allowed_methods(&self) -> &'static str {
         match self {
-            Self::Token(_) => "POST",
+            Self::Token(_) | Self::Introspect(_) | Self::Revoke(_) => "POST",
             Self::Fhir { .. } | Self::PrivateApi { .. } => "GET, HEAD, POST, PUT, PATCH, DELETE",
             Self::Jwks(_)
             | Self::SmartConfiguration(_)
@@ -190,6 +204,8 @@ fn within<'snapshot, 'path>(
 ) -> Result<Endpoint<'snapshot, 'path>, RouteError> {
     match path {
         "/oauth2/token" => return Ok(Endpoint::Token(gateway)),
+        "/oauth2/introspect" => return Ok(Endpoint::Introspect(gateway)),
+        "/oauth2/revoke" => return Ok(Endpoint::Revoke(gateway)),
         "/oauth2/jwks" => return Ok(Endpoint::Jwks(gateway)),
         "/.well-known/openid-configuration" => return Ok(Endpoint::OpenIdConfiguration(gateway)),
         "/fhir/.well-known/smart-configuration" => return Ok(Endpoint::SmartConfiguration(gateway)),
@@ -222,6 +238,8 @@ mod tests {
     fn every_url_of_a_gateway_has_its_endpoint() {
         for (path, class) in [
             ("/default/epic/oauth2/token", EndpointClass::Token),
+            ("/default/epic/oauth2/introspect", EndpointClass::Introspect),
+            ("/default/epic/oauth2/revoke", EndpointClass::Revoke),
             ("/default/epic/oauth2/jwks", EndpointClass::Jwks),
             ("/default/epic/fhir", EndpointClass::Fhir),
             ("/default/epic/fhir/", EndpointClass::Fhir),

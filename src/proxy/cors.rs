@@ -48,7 +48,7 @@ impl Cors {
             | EndpointClass::Metadata
             | EndpointClass::Jwks
             | EndpointClass::KeySet => Self::Anyone,
-            EndpointClass::Token | EndpointClass::Fhir | EndpointClass::PrivateApi => {
+            EndpointClass::Token | EndpointClass::Revoke | EndpointClass::Fhir | EndpointClass::PrivateApi => {
                 let origin = headers::single(headers, &ORIGIN).ok().flatten();
                 let allowed = origin
                     .zip(endpoint.gateway())
@@ -56,7 +56,8 @@ impl Cors {
                     .and_then(|(origin, _)| HeaderValue::from_str(origin).ok());
                 Self::Listed(allowed)
             }
-            EndpointClass::Unknown => Self::Closed,
+            // Who introspects is a server.
+            EndpointClass::Introspect | EndpointClass::Unknown => Self::Closed,
         }
     }
 

@@ -13,16 +13,19 @@ mod fhir;
 mod forward;
 mod headers;
 mod http1;
+mod introspect;
 mod jwks;
 mod key_set;
 mod metadata;
 pub mod metrics;
+mod oauth_form;
 mod operation_outcome;
 mod prefixed;
 mod private_api;
 mod record;
 mod refusal;
 mod request_id;
+mod revoke;
 mod rewrite;
 pub mod server;
 mod shared_state;
@@ -211,11 +214,17 @@ impl Proxy {
         let now = Timestamp::now();
         match endpoint {
             Endpoint::Token(gateway) => self.token(snapshot, gateway, (head, body), (peer, now), record).await,
+            Endpoint::Introspect(gateway) => {
+                self.introspect(snapshot, gateway, (head, body), (peer, now), request_id, record).await
+            }
+            Endpoint::Revoke(gateway) => self.revoke(snapshot, gateway, (head, body), (peer, now), record).await,
             Endpoint::Jwks(gateway) => jwks::answer(gateway),
             Endpoint::KeySet(pair) => key_set::answer(pair),
-            Endpoint::SmartConfiguration(gateway) => smart_configuration::smart(gateway),
-            Endpoint::AuthorizationServerMetadata(gateway) => smart_configuration::authorization_server(gateway),
-            Endpoint::OpenIdConfiguration(gateway) => smart_configuration::openid(gateway),
+            Endpoint::SmartConfiguration(gateway) => smart_configuration::smart(snapshot, gateway),
+            Endpoint::AuthorizationServerMetadata(gateway) => {
+                smart_configuration::authorization_server(snapshot, gateway)
+            }
+            Endpoint::OpenIdConfiguration(gateway) => smart_configuration::openid(snapshot, gateway),
             Endpoint::Metadata(gateway) => match self.metadata(snapshot, gateway, head, request_id, now).await {
                 Ok(response) => response,
                 Err(error) => refuse(error.refusal(gateway), record),

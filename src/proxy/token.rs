@@ -2,21 +2,20 @@
 
 use std::net::IpAddr;
 
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts as Head;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Proxy;
-use super::body::{self, Body, BodyError};
+use super::body::Body;
 use super::client_authentication::Requester;
-use super::headers;
+use super::oauth_form::{json, refused};
 use super::record::Record;
 use crate::protocol::jwt::{self, IssueError, Subject};
-use crate::protocol::oauth::token_request::{self, TokenRequest};
+use crate::protocol::oauth::token_request::TokenRequest;
 use crate::protocol::oauth::{OAuthError, client_credentials};
 use crate::snapshot::{Gateway, Snapshot};
 
@@ -56,15 +55,7 @@ impl Proxy {
         (peer, now): (IpAddr, Timestamp),
         record: &mut Record,
     ) -> Result<Response<Body>, OAuthError> {
-        let content_type = headers::single(&head.headers, &CONTENT_TYPE).map_err(|_| OAuthError::NotAForm)?;
-        if head.headers.contains_key(CONTENT_ENCODING) {
-            return Err(OAuthError::NotAForm);
-        }
-        let body = body::read(body, token_request::MAXIMUM_LENGTH, self.limits.request_idle).await;
-        let body = body.map_err(|error| match error {
-            BodyError::TooLarge => OAuthError::TooLarge,
-            BodyError::Stalled | BodyError::Broken => OAuthError::NotAForm,
-        })?;
+        let (content_type, body) = self.oauth_form(head, body).await?;
         let request = TokenRequest::parse(content_type, &body)?;
         match request.grant_type.as_deref() {
             Some("client_credentials") => {}
@@ -91,29 +82,4 @@ impl Proxy {
             },
         ))
     }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    // Structures of strings and numbers always have a JSON form.
-    let mut response = Response::new(body::full(serde_json::to_vec(value).unwrap_or_default()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
-}
-
-fn refused(gateway: &Gateway, error: &OAuthError) -> Response<Body> {
-    let mut response = json(error.status(), &error.body());
-    let headers = response.headers_mut();
-    if error.status() == StatusCode::UNAUTHORIZED
-        && let Ok(challenge) = HeaderValue::from_str(&format!("Basic realm=\"{}\"", gateway.token_endpoint))
-    {
-        headers.insert(WWW_AUTHENTICATE, challenge);
-    }
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }

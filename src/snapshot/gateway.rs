@@ -42,6 +42,18 @@ pub struct Gateway {
     pub suspend: bool,
 }
 
+impl Gateway {
+    /// `B/oauth2/introspect`
+    pub fn introspection_endpoint(&self) -> String {
+        format!("{}/oauth2/introspect", self.issuer)
+    }
+
+    /// `B/oauth2/revoke`
+    pub fn revocation_endpoint(&self) -> String {
+        format!("{}/oauth2/revoke", self.issuer)
+    }
+}
+
 /// A gateway's own keys.
 #[derive(Debug, Default)]
 pub struct GatewaySigning {

@@ -282,6 +282,9 @@ codes! {
     StoreAway = "HG7029", Request, "StoreAway",
         "The store that the replicas share cannot be reached, and this request needs it: what may be used once could otherwise be used twice.",
         "Try again as Retry-After says. If it stays so, the platform team looks at the store (--store).";
+    TokenOfAnother = "HG7030", Request, "TokenOfAnother",
+        "A client asks to revoke a token that was issued to another client.",
+        "Revoke a token with the credentials of the client that it was issued to.";
     EhrRefusedToken = "HG7040", Request, "EhrRefusedToken",
         "The EHR refuses to give Hearthgate a token for this activation.",
         "Ask the platform team: the activation's nextStep says what is missing.";

@@ -14,3 +14,5 @@ mod sealing;
 mod secrecy;
 mod support;
 mod valkey;
+#[path = "../support/valkey.rs"]
+mod valkey_server;

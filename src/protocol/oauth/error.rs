@@ -40,6 +40,9 @@ pub enum OAuthError {
     /// The store is away, without which nothing can be used only once.
     #[error("this cannot be decided now, because a part of the gateway is away; try again in a few seconds")]
     StoreAway,
+    /// A client gives up a token that is not its own.
+    #[error("the token was issued to another client")]
+    TokenOfAnother,
     /// Too many wrong credentials came.
     #[error("too many wrong credentials came; wait a minute")]
     TooManyFailures,
@@ -85,6 +88,7 @@ impl OAuthError {
             Self::SeveralClientAuthentications => Code::SeveralClientAuthentications,
             Self::AssertionRefused(_) => Code::ClientAssertionRefused,
             Self::StoreAway => Code::StoreAway,
+            Self::TokenOfAnother => Code::TokenOfAnother,
             Self::TooManyFailures => Code::TooManyFailures,
             Self::GrantTypeUnsupported => Code::GrantTypeUnsupported,
             Self::PublicClient | Self::NotActivated | Self::UserOnly => Code::ClientUnauthorized,
@@ -108,7 +112,9 @@ impl OAuthError {
             | Self::AssertionRefused(_)
             | Self::TooManyFailures => "invalid_client",
             Self::GrantTypeUnsupported => "unsupported_grant_type",
-            Self::PublicClient | Self::NotActivated | Self::NotLive(_) | Self::UserOnly => "unauthorized_client",
+            Self::PublicClient | Self::NotActivated | Self::NotLive(_) | Self::UserOnly | Self::TokenOfAnother => {
+                "unauthorized_client"
+            }
             Self::ScopeUnavailable => "invalid_scope",
             Self::SigningUnready | Self::StoreAway => "temporarily_unavailable",
         }
@@ -129,6 +135,7 @@ impl OAuthError {
             | Self::SeveralClientAuthentications
             | Self::ClientAuthenticationFailed(Scheme::Assertion)
             | Self::AssertionRefused(_)
+            | Self::TokenOfAnother
             | Self::GrantTypeUnsupported
             | Self::PublicClient
             | Self::NotActivated

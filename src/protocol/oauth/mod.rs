@@ -5,6 +5,8 @@ pub mod client_authentication;
 pub mod client_credentials;
 pub mod discovery;
 pub mod error;
+pub mod introspection;
+pub mod presented_token;
 pub mod token_request;
 
 pub use error::OAuthError;

@@ -154,6 +154,13 @@ pub fn why(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
             let marks = layers::marks(world, activation, |own| !own.without_user().is_empty());
             Answer::permitted(format!("a token is issued for {scopes}"), marks)
         }),
+        Endpoint::Introspect(_) => Answer::permitted(
+            "a client that is activated here may ask about a token; it proves who it is itself",
+            Vec::new(),
+        ),
+        Endpoint::Revoke(_) => {
+            Answer::permitted("every client may revoke its own tokens; it proves who it is itself", Vec::new())
+        }
         Endpoint::Jwks(_)
         | Endpoint::SmartConfiguration(_)
         | Endpoint::Metadata(_)

@@ -6,6 +6,7 @@ mod ehr;
 mod fhir;
 mod floods;
 mod http;
+mod introspect;
 mod listening;
 mod odd_paths;
 mod private_api;
