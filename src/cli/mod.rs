@@ -22,6 +22,7 @@ mod shutdown;
 mod status;
 mod store;
 mod token;
+mod told;
 
 use std::error::Error;
 use std::process::ExitCode;

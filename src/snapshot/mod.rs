@@ -9,6 +9,7 @@ mod compile;
 pub mod data_adapter;
 pub mod gateway;
 pub mod key_pair;
+pub mod live;
 pub mod platform;
 pub mod report;
 pub mod resources;

@@ -16,7 +16,7 @@ use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
-use crate::cli::shutdown;
+use crate::cli::{shutdown, told};
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
 
@@ -111,13 +111,14 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         _ => published.clone(),
     };
     let (control, handle) = Control::new(tools, inputs, recorded);
-    let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
+    let (teller, told) = told::channel();
+    work.spawn(teller.run(Some(directory.clone()), published.clone(), handle.statuses(), stop.clone()));
 
     work.spawn(directory_source.run(stop.clone()));
     work.spawn(compiler.run(resources));
     work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
     let programmed = programmed::follow(published, outcomes, stop.clone());
-    let admin = admin_of(&handle, metrics, status.document, programmed, &stop);
+    let admin = admin_of(&handle, metrics, told.document, programmed, &stop);
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     if let Some(simulated) = simulated {
         work.spawn(simulated.serve(stop.clone()));
@@ -132,7 +133,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         program: program(),
         sample: simulated_handle.is_some().then_some(FIRST_PATIENT),
     };
-    work.spawn(feed::print_summary(places, handle, status.objects, FIRST_PROOFS, stop.clone()));
+    work.spawn(feed::print_summary(places, handle, told.live, FIRST_PROOFS, stop.clone()));
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
