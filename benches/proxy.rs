@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +31,7 @@ use hearthgate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use hearthgate::proxy::{Limits, Metrics, Proxy};
 use hearthgate::snapshot::resources::{Secret, SecretUse};
 use hearthgate::snapshot::{ObjectKey, Platform, Resources, compile};
+use hearthgate::store::EmbeddedStore;
 use hearthgate::values::key::GatewayIdentity;
 use hearthgate::values::secret::SecretBytes;
 use hearthgate::values::url::{AddressPolicy, EndpointUrl};
@@ -110,7 +112,7 @@ fn resources(ehr: SocketAddr) -> Resources {
     resources
 }
 
-fn proxy() -> Proxy {
+async fn proxy(state: &Path) -> Proxy {
     let platform = Platform {
         public_url: EndpointUrl::parse("http://127.0.0.1:8080").unwrap(),
         addresses: AddressPolicy::new(AddressPolicy::loopback_ranges()),
@@ -122,7 +124,8 @@ fn proxy() -> Proxy {
     let client = EhrClient::new(platform.addresses);
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
     let served = Arc::new(ArcSwapOption::from_pointee(snapshot));
-    Proxy::new(served, tokens, client, Arc::new(Metrics::default()), Limits::default())
+    let store = Arc::new(EmbeddedStore::open(&state.join("store.redb")).await.unwrap());
+    Proxy::new(served, tokens, client, store, Arc::new(Metrics::default()), Limits::default())
 }
 
 fn token_request() -> Request<Full<Bytes>> {
@@ -151,7 +154,8 @@ async fn answer(proxy: &Proxy, request: Request<Full<Bytes>>) -> Bytes {
 
 fn one_core(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let proxy = proxy();
+    let state = tempfile::tempdir().unwrap();
+    let proxy = runtime.block_on(proxy(state.path()));
     let token = runtime.block_on(answer(&proxy, token_request()));
     let token: serde_json::Value = serde_json::from_slice(&token).unwrap();
     let token = token["access_token"].as_str().unwrap().to_owned();

@@ -15,7 +15,9 @@ mod operator {
     pub mod installation;
     pub mod keys;
     pub mod ladder;
+    pub mod namespaces;
     pub mod outages;
+    pub mod release;
     pub mod replicas;
 }
 mod support;

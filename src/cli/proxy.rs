@@ -105,7 +105,8 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let outcomes = Arc::new(EhrOutcomes::default());
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
-    let proxy = crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&metrics), Limits::default());
+    let proxy =
+        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default());
 
     let (is_synced, ending) = (published.clone(), unready.clone());
     let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));

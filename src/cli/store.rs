@@ -1,7 +1,7 @@
 //! Which store the replicas share: options, and opening it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -38,13 +38,17 @@ impl StoreOptions {
             return Ok(Arc::new(RedisStore::open(url, None)?));
         }
         let temporary = || std::env::temp_dir().join(format!("hearthgate-proxy-{}", std::process::id()));
-        let directory = self.state.clone().unwrap_or_else(temporary);
-        std::fs::create_dir_all(&directory)
-            .map_err(|error| StoreOptionsError::Directory { path: directory.clone(), error })?;
-        let store = EmbeddedStore::open(&directory.join("store.redb")).await?;
-        if let Some(aside) = store.set_aside() {
-            tracing::error!(?aside, "the store could not be read and was set aside: sessions and revocations are lost");
-        }
-        Ok(Arc::new(store))
+        open_embedded(&self.state.clone().unwrap_or_else(temporary)).await
     }
+}
+
+/// Opens the store of this one process in a directory, which is made where it is missing.
+pub(super) async fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, StoreOptionsError> {
+    std::fs::create_dir_all(directory)
+        .map_err(|error| StoreOptionsError::Directory { path: directory.to_owned(), error })?;
+    let store = EmbeddedStore::open(&directory.join("store.redb")).await?;
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(?aside, "the store could not be read and was set aside: sessions and revocations are lost");
+    }
+    Ok(Arc::new(store))
 }

@@ -30,7 +30,7 @@ pub struct Claims {
     pub iss: String,
     /// The gateway's FHIR base.
     pub aud: String,
-    /// The client ID: no user stands behind the token.
+    /// Whom the token speaks for: the user of its session, else the client ID.
     pub sub: String,
     /// The client ID.
     pub client_id: String,
@@ -44,6 +44,33 @@ pub struct Claims {
     pub scope: String,
     /// UID of the activation that it was issued for.
     pub activation: String,
+    /// The user's session that it belongs to; absent: no user stands behind the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// The session of a user that a token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The ID of its refresh-token family: revoking the family revokes the token.
+    pub id: String,
+    /// The patient in the launch's context, as the EHR's logical ID: what `patient/` scopes are held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+}
+
+/// Whom a token is issued to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The app itself.
+    Client,
+    /// A user in a session.
+    User {
+        /// The user's identifier at this gateway (OpenID `sub`).
+        sub: String,
+        /// The session.
+        session: Session,
+    },
 }
 
 /// A token that was issued.
@@ -67,20 +94,31 @@ pub enum IssueError {
 }
 
 /// Issues a token. `jti` is random and unique: 122 bits or more.
-pub fn issue(activation: &Activation, scopes: &ScopeSet, now: Timestamp, jti: &str) -> Result<IssuedToken, IssueError> {
+pub fn issue(
+    activation: &Activation,
+    subject: Subject,
+    scopes: &ScopeSet,
+    now: Timestamp,
+    jti: &str,
+) -> Result<IssuedToken, IssueError> {
     let gateway = &activation.gateway;
     let current = gateway.signing.current.as_ref().ok_or(IssueError::KeyMissing)?;
     let expires_in = i64::try_from(gateway.access_token_lifetime.as_secs()).unwrap_or(300);
+    let (sub, session) = match subject {
+        Subject::Client => (activation.app.client_id.clone(), None),
+        Subject::User { sub, session } => (sub, Some(session)),
+    };
     let claims = Claims {
         iss: gateway.issuer.clone(),
         aud: gateway.fhir_base.clone(),
-        sub: activation.app.client_id.clone(),
+        sub,
         client_id: activation.app.client_id.clone(),
         exp: now.as_second().saturating_add(expires_in),
         iat: now.as_second(),
         jti: jti.to_owned(),
         scope: scopes.to_string(),
         activation: activation.uid.clone(),
+        session,
     };
     let token = current.keys.es256.sign(&JwsHeader { typ: Some(TYPE), jku: None }, &claims)?;
     Ok(IssuedToken { token: token.into(), expires_in })
@@ -110,6 +148,9 @@ pub enum TokenRefused {
     /// Its time is over.
     #[error("the access token has expired")]
     Expired,
+    /// It, or the session that it belongs to, was revoked. Not told by [`judge`]: who shares the state knows.
+    #[error("the access token was revoked")]
+    Revoked,
     /// Another gateway issued it, or it was issued for another.
     #[error("the access token was not issued by and for this gateway")]
     AnotherGateway,
@@ -127,6 +168,7 @@ impl TokenRefused {
         match self {
             Self::Invalid => Code::TokenInvalid,
             Self::Expired => Code::TokenExpired,
+            Self::Revoked => Code::TokenRevoked,
             Self::AnotherGateway => Code::TokenForAnotherGateway,
             Self::ActivationGone => Code::ActivationGone,
             Self::NotLive(NotLive::Suspended(_)) => Code::ActivationSuspended,
@@ -179,6 +221,10 @@ pub struct Bearer {
     pub activation: Arc<Activation>,
     /// What may be done now: the token's scopes within today's ceiling.
     pub scopes: ScopeSet,
+    /// The token's `jti`: what its revocation names.
+    pub token_id: String,
+    /// The session that it belongs to; `None`: no user stands behind it.
+    pub session: Option<Session>,
 }
 
 /// Judges a token at a gateway, as things stand now.
@@ -204,8 +250,14 @@ pub fn judge(
         return Err(TokenRefused::ActivationGone);
     }
     activation.live_at(now).map_err(TokenRefused::NotLive)?;
-    let scopes = token.scopes.intersect(&activation.ceiling).without_user();
-    Ok(Bearer { activation: Arc::clone(activation), scopes })
+    let ceiling = token.scopes.intersect(&activation.ceiling);
+    let scopes = if claims.session.is_some() { ceiling } else { ceiling.without_user() };
+    Ok(Bearer {
+        activation: Arc::clone(activation),
+        scopes,
+        token_id: claims.jti.clone(),
+        session: claims.session.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -228,7 +280,7 @@ mod tests {
 
     fn token(snapshot: &Snapshot, scopes: &str) -> String {
         let activation = &snapshot.activations[&key("sync-epic")];
-        let issued = issue(activation, &ScopeSet::parse(scopes).unwrap(), now(), "id-1").unwrap();
+        let issued = issue(activation, Subject::Client, &ScopeSet::parse(scopes).unwrap(), now(), "id-1").unwrap();
         assert_eq!(issued.expires_in, 300);
         issued.token.expose_secret().to_owned()
     }

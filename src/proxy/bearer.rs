@@ -59,6 +59,9 @@ impl Proxy {
         let token = self.signatures.verify(token, gateway).await?;
         record.note_claimed_client_id(Some(token.client_id()));
         let bearer = jwt::judge(&token, snapshot, gateway, now)?;
+        if self.is_revoked(gateway, &bearer, now) {
+            return Err(TokenRefused::Revoked.into());
+        }
         record.note_bearer(&bearer);
         Ok(bearer)
     }

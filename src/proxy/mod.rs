@@ -21,6 +21,7 @@ mod refusal;
 mod request_id;
 mod rewrite;
 pub mod server;
+mod shared_state;
 mod signatures;
 mod smart_configuration;
 mod throttle;
@@ -45,6 +46,7 @@ pub use metrics::Metrics;
 use crate::outbound::{EhrClient, EhrTokens};
 use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
+use crate::store::Store;
 use crate::values::code::Code;
 use fhir::FhirRequest;
 use private_api::PrivateApiRequest;
@@ -83,6 +85,7 @@ pub struct Proxy {
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     ehr_tokens: EhrTokens,
     ehr_client: EhrClient,
+    store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     limits: Limits,
     signatures: Signatures,
@@ -101,6 +104,7 @@ impl Proxy {
         snapshot: Arc<ArcSwapOption<Snapshot>>,
         ehr_tokens: EhrTokens,
         ehr_client: EhrClient,
+        store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Self {
@@ -108,6 +112,7 @@ impl Proxy {
             snapshot,
             ehr_tokens,
             ehr_client,
+            store,
             metrics,
             limits,
             signatures: Signatures::default(),

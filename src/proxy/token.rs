@@ -17,7 +17,7 @@ use super::Proxy;
 use super::body::{self, Body, BodyError};
 use super::headers;
 use super::record::Record;
-use crate::protocol::jwt::{self, IssueError};
+use crate::protocol::jwt::{self, IssueError, Subject};
 use crate::protocol::oauth::client_authentication::Credential;
 use crate::protocol::oauth::token_request::{self, TokenRequest};
 use crate::protocol::oauth::{OAuthError, client_credentials};
@@ -87,7 +87,7 @@ impl Proxy {
         record.client_id = Some(app.client_id.clone());
         let grant = client_credentials::grant(snapshot, gateway, &app, request.scope.as_deref(), now)?;
         let jti = Uuid::new_v4().to_string();
-        let issued = jwt::issue(&grant.activation, &grant.scopes, now, &jti).map_err(|error| {
+        let issued = jwt::issue(&grant.activation, Subject::Client, &grant.scopes, now, &jti).map_err(|error| {
             if let IssueError::Sign(error) = &error {
                 tracing::error!(gateway = %gateway.key, %error, "an access token could not be signed");
             }

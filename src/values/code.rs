@@ -336,6 +336,9 @@ codes! {
     BodyUnreadable = "HG7070", Request, "BodyUnreadable",
         "The request's body broke off or stalled.",
         "Send the request again.";
+    TokenRevoked = "HG7071", Request, "TokenRevoked",
+        "The access token, or the session that it belongs to, was revoked.",
+        "Get a new one; where a user's session was ended, the user logs in again.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";

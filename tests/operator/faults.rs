@@ -15,6 +15,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::installation::{Installation, PATIENCE, eventually};
+use super::release::Component;
 use crate::support::control_plane::ControlPlane;
 
 /// Stands before an API server: answers three of ten requests itself, and ends each watch after two seconds with
@@ -109,14 +110,14 @@ async fn with_three_of_ten_calls_failing_and_watches_forgotten_all_converges() {
     let plane = ControlPlane::start().await;
     plane.install_crds().await;
     let mut installation = Installation::prepare(&plane, 0).await;
-    let account = format!("system:serviceaccount:{}:operator", installation.namespace);
-    let faulty = Faulty::start(&plane.kubeconfig(&account).await).await;
+    let (operator, proxy) =
+        (installation.release.user(Component::Operator), installation.release.user(Component::Proxy));
+    let faulty = Faulty::start(&plane.kubeconfig(&operator).await).await;
+    let faulty_for_proxy = Faulty::start(&plane.kubeconfig(&proxy).await).await;
     installation.keeps_kubeconfigs();
-    let proxy_account = format!("system:serviceaccount:{}:proxy", installation.namespace);
-    let faulty_for_proxy = Faulty::start(&plane.kubeconfig(&proxy_account).await).await;
     installation.add_proxy().await;
     installation.apply(&installation.quickstart()).await;
-    let _operator = installation.operator("operator").await;
+    let _operator = installation.operator().await;
     installation.climb().await;
     let proxy = &installation.proxies[0];
     eventually(PATIENCE, "the proxy serves", || async { installation.call(proxy).await.0 == StatusCode::OK }).await;

@@ -16,6 +16,7 @@ use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
+use crate::cli::store::{StoreOptionsError, open_embedded};
 use crate::cli::{shutdown, told};
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
@@ -59,6 +60,9 @@ pub(super) enum ServeError {
     /// The simulated EHR cannot start.
     #[error("cannot start the simulated EHR: {0}")]
     Sandbox(#[from] sandbox::BindError),
+    /// The store of sessions and revocations cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreOptionsError),
     /// A signal cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
@@ -99,7 +103,8 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
     let served = compiler.served();
-    let proxy = Proxy::new(served, tokens.clone(), client.clone(), Arc::clone(&metrics), Limits::default());
+    let store = open_embedded(&state).await?;
+    let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default());
 
     let (_keep_open, replicas) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving: replicas };

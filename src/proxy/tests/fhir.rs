@@ -79,7 +79,14 @@ async fn an_expired_token_is_refused() {
     let snapshot = setup.snapshot.load_full().unwrap();
     let activation = snapshot.activation_by_uid("uid-of-sync-epic").unwrap();
     let long_ago = "2026-01-01T00:00:00Z".parse().unwrap();
-    let issued = crate::protocol::jwt::issue(activation, &activation.ceiling, long_ago, "id").unwrap();
+    let issued = crate::protocol::jwt::issue(
+        activation,
+        crate::protocol::jwt::Subject::Client,
+        &activation.ceiling,
+        long_ago,
+        "id",
+    )
+    .unwrap();
     let token = secrecy::ExposeSecret::expose_secret(&issued.token);
     assert_eq!(setup.get("/epic/fhir/Patient/1", token).await.refusal(), (401, "HG7003".into()));
     assert!(setup.ehr.reached().is_empty());
@@ -164,7 +171,7 @@ async fn a_create_is_carried_there_and_its_place_back() {
         )
     })
     .await;
-    let setup = Setup::in_front_of(ehr, |world| world);
+    let setup = Setup::in_front_of(ehr, |world| world).await;
     let token = format!("Bearer {}", setup.token_at("epic").await);
     let headers = [
         ("authorization", token.as_str()),
@@ -196,7 +203,7 @@ async fn a_bundles_links_lead_to_the_gateway() {
         )
     })
     .await;
-    let setup = Setup::in_front_of(ehr, |world| world);
+    let setup = Setup::in_front_of(ehr, |world| world).await;
     let token = setup.token_at("epic").await;
     let base = "https://gate.example.org/default/epic/fhir";
     assert_eq!(
@@ -232,7 +239,7 @@ async fn with_tokens(handler: impl Fn(&str) -> (u16, &'static str) + Send + Sync
     })
     .await;
     let url = ehr.url.clone();
-    Setup::in_front_of(ehr, |world| with_client_credentials(world, &url))
+    Setup::in_front_of(ehr, |world| with_client_credentials(world, &url)).await
 }
 
 #[tokio::test]
@@ -264,7 +271,7 @@ async fn a_token_that_the_ehr_refuses_is_told_with_the_activations_name() {
     let ehr =
         Ehr::answering(|_| answer(400, &[("content-type", "application/json")], r#"{"error":"invalid_client"}"#)).await;
     let url = ehr.url.clone();
-    let setup = Setup::in_front_of(ehr, |world| with_client_credentials(world, &url));
+    let setup = Setup::in_front_of(ehr, |world| with_client_credentials(world, &url)).await;
     let token = setup.token_at("epic").await;
     let answer = setup.get("/epic/fhir/Patient/1", &token).await;
     assert_eq!((answer.refusal(), answer.side()), ((502, "HG7040".into()), "ehr".into()));
@@ -282,7 +289,7 @@ async fn a_redirect_is_never_followed() {
         answer(302, &[("location", &format!("http://{host}/elsewhere"))], "")
     })
     .await;
-    let setup = Setup::in_front_of(ehr, |world| world);
+    let setup = Setup::in_front_of(ehr, |world| world).await;
     let token = setup.token_at("epic").await;
     let answer = setup.get("/epic/fhir/Patient/1", &token).await;
     assert_eq!((answer.refusal(), answer.side()), ((502, "HG7044".into()), "ehr".into()));
@@ -302,7 +309,7 @@ async fn what_is_no_fhir_is_replaced(
     #[case] body: &'static str,
     #[case] expected: (u16, &str),
 ) {
-    let setup = Setup::in_front_of(Ehr::answering(move |_| answer(status, headers, body)).await, |world| world);
+    let setup = Setup::in_front_of(Ehr::answering(move |_| answer(status, headers, body)).await, |world| world).await;
     let token = setup.token_at("epic").await;
     let answer = setup.get("/epic/fhir/Patient/1", &token).await;
     assert_eq!((answer.refusal(), answer.side()), ((expected.0, expected.1.to_owned()), "ehr".into()));
@@ -319,7 +326,7 @@ async fn metadata_that_is_no_capability_statement_is_refused() {
 async fn an_ehr_that_asks_for_patience_is_heard() {
     let ehr =
         Ehr::answering(|_| answer(429, &[("content-type", "text/plain"), ("retry-after", "7")], "slow down")).await;
-    let setup = Setup::in_front_of(ehr, |world| world);
+    let setup = Setup::in_front_of(ehr, |world| world).await;
     let token = setup.token_at("epic").await;
     let answer = setup.get("/epic/fhir/Patient/1", &token).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
@@ -328,12 +335,12 @@ async fn an_ehr_that_asks_for_patience_is_heard() {
 #[tokio::test]
 async fn the_ehrs_own_outcome_and_empty_answers_pass() {
     let outcome = r#"{"resourceType":"OperationOutcome","issue":[]}"#;
-    let setup = Setup::in_front_of(Ehr::answering(move |_| fhir_json(422, outcome)).await, |world| world);
+    let setup = Setup::in_front_of(Ehr::answering(move |_| fhir_json(422, outcome)).await, |world| world).await;
     let token = setup.token_at("epic").await;
     let answer = setup.get("/epic/fhir/Patient/1", &token).await;
     assert_eq!((answer.status, &answer.body[..]), (422, outcome.as_bytes()));
     let setup =
-        Setup::in_front_of(Ehr::answering(|_| ehr::answer(304, &[("etag", "W/\"1\"")], "")).await, |world| world);
+        Setup::in_front_of(Ehr::answering(|_| ehr::answer(304, &[("etag", "W/\"1\"")], "")).await, |world| world).await;
     let answer = setup.get("/epic/fhir/Patient/1", &setup.token_at("epic").await).await;
     assert_eq!((answer.status, answer.header("etag")), (304, Some("W/\"1\"")));
 }
@@ -359,7 +366,7 @@ async fn metadata_is_open_tells_our_token_endpoint_and_keeps_its_query_here() {
         });
         fhir_json(200, &statement.to_string())
     });
-    let setup = Setup::in_front_of(ehr.await, |world| world);
+    let setup = Setup::in_front_of(ehr.await, |world| world).await;
     let answer = setup.ask("GET", "/epic/fhir/metadata?_format=json", &[], "").await;
     assert_eq!(answer.status, 200);
     let text = String::from_utf8_lossy(&answer.body).into_owned();

@@ -189,7 +189,7 @@ async fn the_end_waits_for_requests_and_takes_no_new_ones() {
         std::thread::sleep(Duration::from_millis(300));
         ehr::json(200, "{}")
     });
-    let setup = Setup::in_front_of(ehr.await, |world| world);
+    let setup = Setup::in_front_of(ehr.await, |world| world).await;
     let mut listening = listening(&setup, Duration::from_secs(5)).await;
     let token = setup.token_at("epic").await;
     let request = format!(

@@ -22,6 +22,7 @@ use super::{Body, Limits, Metrics, Proxy};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::protocol::test_support::{CLIENT_ID, SECRET, World};
 use crate::snapshot::Snapshot;
+use crate::store::EmbeddedStore;
 use crate::values::url::AddressPolicy;
 
 /// The proxy in front of an EHR, serving a world.
@@ -29,6 +30,8 @@ struct Setup {
     proxy: Arc<Proxy>,
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     ehr: Ehr,
+    /// Where its store is, until the test ends.
+    _state: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -70,16 +73,18 @@ impl Setup {
 
     /// With an edited world.
     async fn with(edit: impl FnOnce(World) -> World) -> Self {
-        Self::in_front_of(Ehr::start().await, edit)
+        Self::in_front_of(Ehr::start().await, edit).await
     }
 
-    fn in_front_of(ehr: Ehr, edit: impl FnOnce(World) -> World) -> Self {
+    async fn in_front_of(ehr: Ehr, edit: impl FnOnce(World) -> World) -> Self {
         let snapshot = Arc::new(ArcSwapOption::from_pointee(edit(World::before(&ehr.url)).compile()));
         let client = EhrClient::new(AddressPolicy::new(AddressPolicy::loopback_ranges()));
         let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
         let metrics = Arc::new(Metrics::default());
-        let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, metrics, Limits::default());
-        Self { proxy: Arc::new(proxy), snapshot, ehr }
+        let state = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(&state.path().join("store.redb")).await.unwrap());
+        let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, store, metrics, Limits::default());
+        Self { proxy: Arc::new(proxy), snapshot, ehr, _state: state }
     }
 
     /// Publishes another world.

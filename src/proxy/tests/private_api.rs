@@ -40,7 +40,7 @@ async fn nothing_else_is_called() {
 async fn a_redirect_takes_no_credentials_along_and_a_401_is_not_the_clients() {
     for (status, code) in [(302, "HG7044"), (401, "HG7043")] {
         let ehr = Ehr::answering(move |_| ehr::answer(status, &[("location", "http://127.0.0.1:1/")], "")).await;
-        let setup = Setup::in_front_of(ehr, |world| world);
+        let setup = Setup::in_front_of(ehr, |world| world).await;
         let token = setup.token_at("epic").await;
         assert_eq!(problem(&setup.get("/epic/api/schedule", &token).await), (502, code.into()));
         assert_eq!(setup.ehr.reached().len(), 1);

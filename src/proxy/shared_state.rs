@@ -1,0 +1,33 @@
+//! What this replica shares with the others, as one gateway's endpoints see it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Proxy;
+use crate::protocol::jwt::Bearer;
+use crate::snapshot::Gateway;
+use crate::store::{Address, Kind, Records, Sealer};
+
+impl Proxy {
+    /// What the gateway keeps and finds; `None` while it has no keys, and so nothing to seal with.
+    #[expect(dead_code, reason = "the endpoints that keep something are built on it")]
+    pub(super) fn records(&self, gateway: &Gateway) -> Option<Records> {
+        let current = gateway.signing.current.as_ref()?;
+        let others = gateway.signing.revisions.iter().filter(|key| key.revision != current.revision);
+        let others = others.map(|key| &key.keys.sealing);
+        let sealer = Sealer::new(&gateway.key.to_string(), &current.keys.sealing, others);
+        Some(Records::new(Arc::clone(&self.store), Arc::new(sealer)))
+    }
+
+    /// Whether a token, or the session that it belongs to, was revoked. Asks memory only.
+    pub(super) fn is_revoked(&self, gateway: &Gateway, bearer: &Bearer, now: Timestamp) -> bool {
+        let revocations = self.store.revocations();
+        if revocations.is_empty() {
+            return false;
+        }
+        let name = gateway.key.to_string();
+        let revoked = |key: &str| revocations.contains(&Address::of(Kind::Revocation, &name, key), now);
+        revoked(&bearer.token_id) || bearer.session.as_ref().is_some_and(|session| revoked(&session.id))
+    }
+}
