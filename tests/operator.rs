@@ -12,8 +12,10 @@
 mod operator {
     pub mod crowd;
     pub mod faults;
+    pub mod front;
     pub mod installation;
     pub mod keys;
+    pub mod kills;
     pub mod ladder;
     pub mod namespaces;
     pub mod outages;

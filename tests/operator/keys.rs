@@ -112,37 +112,3 @@ async fn with_no_new_keys_nothing_is_made() {
     installation.wait_for("KeyReady", "False", "NewKeysForbidden").await;
     assert_eq!(installation.key_secrets().await, Vec::<String>::new());
 }
-
-#[tokio::test]
-async fn an_operator_killed_again_and_again_ends_with_one_key() {
-    let plane = ControlPlane::shared().await;
-    let installation = Installation::prepare(plane, 1).await;
-    installation.apply(&installation.quickstart()).await;
-    let mut operator = installation.operator().await;
-    let mut writes = 0;
-    // After every further write, until a life of it writes nothing more.
-    for _ in 0..40 {
-        let start = std::time::Instant::now();
-        let more = loop {
-            let now = installation.writes().len();
-            if now > writes {
-                writes = now;
-                break true;
-            }
-            if start.elapsed() > Duration::from_secs(25) {
-                break false;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        if !more {
-            break;
-        }
-        operator.kill();
-        // What died gave nothing back: its Lease is another one's only after 15 s. Two leaders do no harm.
-        installation.kubectl(&["delete", "lease", "--ignore-not-found", "hearthgate-operator"]).await;
-        operator.restart();
-    }
-    installation.climb().await;
-    assert_eq!(installation.key_secrets().await, ["secret/schedule-sync-at-epic-key-1"]);
-    assert_eq!(installation.keys().await.len(), 1);
-}
