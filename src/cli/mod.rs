@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+mod console;
 mod crds;
 mod excerpt;
 mod explain;

@@ -14,11 +14,13 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::cluster::{Cluster, ClusterError, ClusterOptions};
+use super::console::judge;
 use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::told::{self, Teller};
 use super::{Outcome, shutdown};
+use crate::console::{self, Inputs, NoRandomness, Terminal};
 use crate::control::lease::{Candidate, LeaseLost, LeaseSettings};
 use crate::control::replicas::{Proxies, Replicas, Token};
 use crate::control::sink::kubernetes::{KubernetesSink, Opened};
@@ -84,6 +86,9 @@ enum OperateError {
     /// Another leads. Whoever started this process starts it again, and it stands by.
     #[error("leads no longer: {0}")]
     Lost(#[from] LeaseLost),
+    /// The console's sessions cannot be sealed.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// A signal cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -122,11 +127,18 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
     let compiler = Publisher::new(platform.clone());
     let published = compiler.subscribe();
+    let read = resources.clone();
     work.spawn(compiler.run(resources));
     let leading: Arc<OnceLock<ControlHandle>> = Arc::default();
     let (teller, told) = told::channel();
-    let guard = (!address.ip().is_loopback()).then(|| cluster.guard());
-    let admin = Admin { guard, ..admin_of(&published, told.document, Arc::clone(&leading)) };
+    let is_open = !address.ip().is_loopback();
+    let guard = is_open.then(|| cluster.guard());
+    let access = is_open.then(|| cluster.access());
+    let terminal = Terminal { options: String::new(), in_cluster: true };
+    let live = told.live;
+    let inputs = Inputs { resources: read, published: published.clone(), live, judge: judge(), access, terminal };
+    let pages = console::router(inputs, stop.clone())?;
+    let admin = Admin { guard, pages, ..admin_of(&published, told.document, Arc::clone(&leading)) };
     work.spawn(serve_admin(listener, admin, stop.clone()));
 
     let identity = identity();
@@ -223,6 +235,7 @@ fn admin_of(
             })
         }),
         guard: None,
+        pages: axum::Router::new(),
     }
 }
 
