@@ -95,7 +95,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Asks for a token.
 #[derive(Template)]
-#[template(path = "login.html")]
+#[template(path = "console/login.html")]
 struct Login {
     problem: Option<String>,
 }

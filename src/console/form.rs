@@ -305,7 +305,7 @@ pub struct Review {
 
 /// The page of a form.
 #[derive(Template)]
-#[template(path = "form.html")]
+#[template(path = "console/form.html")]
 pub struct FormPage {
     /// What stands around it.
     pub frame: Frame,

@@ -159,7 +159,7 @@ pub fn known(tag: &str) -> String {
 
 /// A page with a sentence.
 #[derive(Template)]
-#[template(path = "plain.html")]
+#[template(path = "console/plain.html")]
 pub struct Plain {
     /// Its title.
     pub title: &'static str,

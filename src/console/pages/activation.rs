@@ -33,7 +33,7 @@ pub struct Named {
 }
 
 #[derive(Template)]
-#[template(path = "activation.html")]
+#[template(path = "console/activation.html")]
 struct Page {
     frame: Frame,
     name: String,

@@ -21,7 +21,7 @@ use crate::console::state::{Counts, State};
 use crate::snapshot::Kind;
 
 #[derive(Template)]
-#[template(path = "adapter.html")]
+#[template(path = "console/adapter.html")]
 struct Page {
     frame: Frame,
     name: String,

@@ -35,7 +35,7 @@ pub struct Choice {
 }
 
 #[derive(Template)]
-#[template(path = "app.html")]
+#[template(path = "console/app.html")]
 struct Page {
     frame: Frame,
     name: String,

@@ -15,7 +15,7 @@ use crate::console::{Shared, model::Model};
 use crate::snapshot::Kind;
 
 #[derive(Template)]
-#[template(path = "environments.html")]
+#[template(path = "console/environments.html")]
 struct Page {
     known: String,
     person: Option<String>,

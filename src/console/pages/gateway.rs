@@ -22,7 +22,7 @@ use crate::snapshot::Kind;
 const NAMED: usize = 50;
 
 #[derive(Template)]
-#[template(path = "gateway.html")]
+#[template(path = "console/gateway.html")]
 struct Page {
     frame: Frame,
     name: String,

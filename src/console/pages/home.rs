@@ -25,7 +25,7 @@ const CAUSES: usize = 20;
 const NAMED: usize = 6;
 
 #[derive(Template)]
-#[template(path = "home.html")]
+#[template(path = "console/home.html")]
 struct Page {
     frame: Frame,
     widgets: Vec<Widget>,

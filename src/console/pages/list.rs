@@ -35,7 +35,7 @@ pub struct Narrowing {
 }
 
 #[derive(Template)]
-#[template(path = "list.html")]
+#[template(path = "console/list.html")]
 struct Page {
     frame: Frame,
     heading: &'static str,

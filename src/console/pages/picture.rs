@@ -23,7 +23,7 @@ pub struct Narrowing {
 }
 
 #[derive(Template)]
-#[template(path = "picture.html")]
+#[template(path = "console/picture.html")]
 struct Page {
     frame: Frame,
     picture: Picture,
