@@ -12,6 +12,7 @@ pub mod data_adapter;
 pub mod difference;
 pub mod gateway;
 pub mod key_pair;
+pub mod live;
 pub mod platform;
 pub mod report;
 pub mod resources;
