@@ -107,6 +107,28 @@ async fn basic_parts_are_taken_raw_and_form_encoded_and_post_works_too() {
 }
 
 #[tokio::test]
+async fn an_app_with_a_key_of_its_own_gets_a_token_and_shares_no_secret() {
+    let server = Standalone::start("private-key-jwt").await;
+    server.wait_condition("Activation", "immunization-registry-at-open-ehr", "Ready", "True", "Ready").await;
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/private-key-jwt/private.pem");
+    let printed = |arguments: &[&str]| {
+        let output = server.run(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // With its `kid`, and without one, since one key alone fits.
+    let named = printed(&["token", "immunization-registry", "--key-file", key, "--kid", "registry-2026"]);
+    let unnamed = printed(&["token", "immunization-registry", "--key-file", key]);
+    for token in [named, unnamed] {
+        let url = server.public(&format!("/default/open-ehr/fhir/Patient/{PATIENT}"));
+        assert_eq!(server.get(&url, token.trim()).await.status, StatusCode::OK);
+    }
+    let set: serde_json::Value = serde_json::from_str(&printed(&["jwks", "--key-file", key])).unwrap();
+    let registered = std::fs::read_to_string(server.directory.path().join("all.yaml")).unwrap();
+    assert!(registered.contains(set["keys"][0]["x"].as_str().unwrap()));
+}
+
+#[tokio::test]
 async fn a_token_of_one_gateway_is_nothing_at_another() {
     let server = Standalone::start("shared-key-pair").await;
     let token = server.token("north", "referrals", "referrals-secret-for-tests-only").await;

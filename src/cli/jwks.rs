@@ -1,22 +1,30 @@
-//! `hearthgate jwks`: the public keys to register at an EHR.
+//! `hearthgate jwks`: the public keys to register at an EHR, and those of an app's own key to register here.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
 use crate::snapshot::Kind;
+use crate::values::key::{Algorithm, KeyProblem, SigningKey};
 
-/// Print the JWK Set of an activation's key pair as the EHR fetches it, or its URL.
+/// Print the JWK Set of an activation's key pair as the EHR fetches it, or its URL; or, of an app's own private key, the
+/// JWK Set for spec.jwks.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hearthgate jwks schedule-sync-at-epic --url\n  hearthgate jwks schedule-sync-at-epic"
+    after_help = "Examples:\n  hearthgate jwks schedule-sync-at-epic --url\n  hearthgate jwks schedule-sync-at-epic\n  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out private.pem\n  hearthgate jwks --key-file private.pem"
 )]
 pub(super) struct Jwks {
     /// The activation.
-    activation: String,
+    #[arg(required_unless_present = "key_file")]
+    activation: Option<String>,
+    /// Print the public half of this private key (PKCS#8 PEM) instead, for an App's jwks
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["activation", "url"])]
+    key_file: Option<PathBuf>,
     /// Only the URL that the EHR must be given.
     #[arg(long)]
     url: bool,
@@ -33,14 +41,25 @@ enum JwksError {
     /// The public listener does not answer as an EHR would find it.
     #[error("{url} answered {status}: this is what the EHR would see, too")]
     Unserved { url: String, status: u16 },
+    /// The key's file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+    /// It holds no key that signs assertions.
+    #[error("{path} {problem}")]
+    Key { path: PathBuf, problem: KeyProblem },
 }
 
 impl Jwks {
     pub(super) fn run(self) -> Outcome {
+        if let Some(path) = &self.key_file {
+            println!("{:#}", of_key(path)?);
+            return Ok(ExitCode::SUCCESS);
+        }
         block_on(async {
             let status = self.live.status().await?;
-            let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
-            let url = live.status_as::<ActivationStatus>().jwks_url.ok_or(JwksError::None(self.activation))?;
+            let activation = self.activation.unwrap_or_default();
+            let live = self.live.find(&status, &[Kind::Activation], &activation)?;
+            let url = live.status_as::<ActivationStatus>().jwks_url.ok_or(JwksError::None(activation))?;
             if self.url {
                 println!("{url}");
                 return Ok(ExitCode::SUCCESS);
@@ -54,4 +73,11 @@ impl Jwks {
             Ok(ExitCode::SUCCESS)
         })?
     }
+}
+
+fn of_key(path: &Path) -> Result<serde_json::Value, JwksError> {
+    let pem = std::fs::read(path).map_err(|error| JwksError::File { path: path.to_owned(), error })?;
+    let key = SigningKey::from_pem(&Zeroizing::new(pem), &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256])
+        .map_err(|problem| JwksError::Key { path: path.to_owned(), problem })?;
+    Ok(serde_json::json!({ "keys": [key.jwk()] }))
 }

@@ -1,28 +1,35 @@
-//! `hearthgate token`: a real access token, by the app's own client credentials.
+//! `hearthgate token`: a real access token, by the app's own credentials.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
+use crate::protocol::oauth::client_assertion;
 use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::resources::SecretUse;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 use crate::source::loaded;
+use crate::values::key::{Algorithm, KeyProblem, SignError, SigningKey};
 
-/// Get an access token for an app at a gateway, as the app would: with its client secret, at the token endpoint.
+/// Get an access token for an app at a gateway, as the app would: at the token endpoint, with an assertion that its
+/// private key signs (--key-file), or with its client secret.
 ///
 /// The secret is read where the app's clientSecrets point, in the directory that the server serves (or in -f), or from
 /// a file. The token goes to standard output, what it is worth to standard error.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  TOKEN=$(hearthgate token schedule-sync)\n  hearthgate token schedule-sync --gateway epic --scope 'system/Patient.rs' -o json\n  pass show schedule-sync | hearthgate token schedule-sync --secret-file -"
+    after_help = "Examples:\n  TOKEN=$(hearthgate token schedule-sync)\n  hearthgate token schedule-sync --key-file private.pem --kid 2026-07\n  hearthgate token schedule-sync --gateway epic --scope 'system/Patient.rs' -o json\n  pass show schedule-sync | hearthgate token schedule-sync --secret-file -"
 )]
 pub(super) struct Token {
     /// The app.
@@ -33,6 +40,12 @@ pub(super) struct Token {
     /// Scopes to ask for [default: all that may be granted]
     #[arg(long)]
     scope: Option<String>,
+    /// Sign with this private key (PKCS#8 PEM, RSA or EC), whose public half is in the app's jwks or jwksUri
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret_file", "file"])]
+    key_file: Option<PathBuf>,
+    /// The key's `kid` in the app's key set [default: none, which will do where one key alone fits]
+    #[arg(long, requires = "key_file")]
+    kid: Option<String>,
     /// Read the client secret from this file, `-` for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     secret_file: Option<PathBuf>,
@@ -70,6 +83,12 @@ enum TokenError {
     /// The file cannot be read.
     #[error("cannot read {path}: {error}")]
     SecretFile { path: PathBuf, error: std::io::Error },
+    /// The key cannot sign.
+    #[error("{path} {problem}")]
+    Key { path: PathBuf, problem: KeyProblem },
+    /// The signature could not be made.
+    #[error("the assertion could not be signed: {0}")]
+    Sign(#[from] SignError),
     /// The token endpoint says no.
     #[error("{url} answered {status}: {error}")]
     Refused { url: String, status: u16, error: String },
@@ -89,12 +108,18 @@ impl Token {
                 .status_as::<ActivationStatus>()
                 .connection
                 .ok_or_else(|| TokenError::Unconnected(activation.object.key.name.clone()))?;
-            let secret = self.secret(&status, &app.object.key)?;
-            let mut form = vec![("grant_type", "client_credentials")];
-            form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-            let request = client()?
-                .post(&connection.token_url)
-                .basic_auth(&connection.client_id, Some(secret.expose_secret()))
+            let mut form = vec![("grant_type", "client_credentials".to_owned())];
+            form.extend(self.scope.clone().map(|scope| ("scope", scope)));
+            let mut request = client()?.post(&connection.token_url);
+            if let Some(path) = &self.key_file {
+                let assertion = self.assertion(path, &connection.client_id, &connection.token_url)?;
+                form.push(("client_assertion_type", client_assertion::TYPE.to_owned()));
+                form.push(("client_assertion", assertion));
+            } else {
+                let secret = self.secret(&status, &app.object.key)?;
+                request = request.basic_auth(&connection.client_id, Some(secret.expose_secret()));
+            }
+            let request = request
                 .header("Content-Type", "application/x-www-form-urlencoded")
                 .body(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish());
             let response = request.send().await?;
@@ -146,9 +171,29 @@ impl Token {
         }
     }
 
+    /// A minute is long enough for one request.
+    fn assertion(&self, path: &Path, client_id: &str, token_url: &str) -> Result<String, TokenError> {
+        let pem = read(path).map_err(|error| TokenError::SecretFile { path: path.to_owned(), error })?;
+        let key = SigningKey::from_pem(
+            pem.expose_secret().as_bytes(),
+            &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256],
+        )
+        .map_err(|problem| TokenError::Key { path: path.to_owned(), problem })?;
+        let mut header = json!({"alg": key.algorithm().as_str(), "typ": "JWT"});
+        if let Some(kid) = &self.kid {
+            header["kid"] = kid.as_str().into();
+        }
+        let claims = json!({"iss": client_id, "sub": client_id, "aud": token_url,
+            "exp": Timestamp::now().as_second() + 60, "jti": Uuid::new_v4().to_string()});
+        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signature = URL_SAFE_NO_PAD.encode(key.sign_bytes(signed.as_bytes())?);
+        Ok(format!("{signed}.{signature}"))
+    }
+
     fn secret(&self, status: &LiveStatus, app: &ObjectKey) -> Result<SecretString, TokenError> {
         if let Some(path) = &self.secret_file {
-            return read_secret(path).map_err(|error| TokenError::SecretFile { path: path.clone(), error });
+            let text = read(path).map_err(|error| TokenError::SecretFile { path: path.clone(), error })?;
+            return Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])));
         }
         let place = self.file.as_ref().or(status.directory.as_ref());
         let missing = || TokenError::NoSecret {
@@ -165,13 +210,11 @@ impl Token {
     }
 }
 
-fn read_secret(path: &Path) -> std::io::Result<SecretString> {
-    let text = if path.as_os_str() == "-" {
+fn read(path: &Path) -> std::io::Result<SecretString> {
+    if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;
-        text
-    } else {
-        std::fs::read_to_string(path)?
-    };
-    Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+        return Ok(text.into());
+    }
+    std::fs::read_to_string(path).map(Into::into)
 }

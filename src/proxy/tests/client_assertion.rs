@@ -173,3 +173,99 @@ async fn keys_that_cannot_be_fetched_prove_nothing() {
     // With its secret the app gets on.
     assert!(!setup.token_at("epic").await.is_empty());
 }
+
+/// Assertions that differ from a good one in one thing, most of them signed with the registered key.
+fn mutants(key: &AppKey) -> Vec<String> {
+    let now = Timestamp::now();
+    let (header, good) = (key.header(), claims(CLIENT_ID, "mutant", now));
+    let with = |mut object: Value, name: &str, value: &Value| {
+        object[name] = value.clone();
+        object
+    };
+    let anything =
+        [json!(null), json!(""), json!("x"), json!(0), json!(-1), json!(true), json!([]), json!({}), json!([""])];
+    let mut mutants = Vec::new();
+    for name in ["iss", "sub", "aud", "exp", "jti"] {
+        // Of a `jti` any text will do.
+        let values = anything.iter().filter(|value| name != "jti" || **value != json!("x"));
+        mutants.extend(values.map(|value| key.sign(&header, &with(good.clone(), name, value))));
+        let mut without = good.clone();
+        without.as_object_mut().unwrap().remove(name);
+        mutants.push(key.sign(&header, &without));
+    }
+    let second = now.as_second();
+    for exp in [second - 31, second - 3600, second + 340, second + 3600, i64::MAX] {
+        mutants.push(key.sign(&header, &with(good.clone(), "exp", &json!(exp))));
+        mutants.push(key.sign(&header, &with(good.clone(), "exp", &json!(exp.to_string()))));
+    }
+    for name in ["nbf", "iat"] {
+        let times = [json!(second + 60), json!(second + 3600), json!("0"), json!(null), json!([second])];
+        mutants.extend(times.iter().map(|time| key.sign(&header, &with(good.clone(), name, time))));
+    }
+    for aud in [
+        "https://gate.example.org/default/plain/oauth2/token",
+        "https://gate.example.org/default/epic/fhir",
+        "https://gate.example.org/default/epic/oauth2/introspect",
+        "https://gate.example.org/default/epic/oauth2/token/",
+        "http://gate.example.org/default/epic/oauth2/token",
+        "https://GATE.example.org/default/epic/oauth2/token",
+        "https://evil.example/default/epic/oauth2/token",
+    ] {
+        mutants.push(key.sign(&header, &with(good.clone(), "aud", &json!(aud))));
+        mutants.push(key.sign(&header, &with(good.clone(), "aud", &json!([good["aud"], aud]))));
+    }
+    for alg in ["none", "None", "HS256", "HS384", "RS256", "RS384", "RS512", "PS384", "ES256", "ES512", "EdDSA", ""] {
+        mutants.push(key.sign(&with(header.clone(), "alg", &json!(alg)), &good));
+    }
+    for (name, value) in [
+        ("typ", json!("at+jwt")),
+        ("typ", json!("id_token")),
+        ("typ", json!(1)),
+        ("kid", json!("key-2")),
+        ("kid", json!("")),
+        ("kid", json!(["key-1"])),
+        ("jku", json!("https://evil.example/jwks.json")),
+        ("jku", json!(1)),
+        ("jwk", key.jwk("key-1")),
+        ("x5u", json!("https://evil.example/x5u")),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+    ] {
+        mutants.push(key.sign(&with(header.clone(), name, &value), &good));
+    }
+    // Another's key, in every way to bring it along.
+    let attacker = AppKey::generate();
+    for brought in [json!({}), json!({"jwk": attacker.jwk("key-1")}), json!({"jku": "https://evil.example/jwks.json"})]
+    {
+        let mut header = header.clone();
+        header.as_object_mut().unwrap().extend(brought.as_object().unwrap().clone());
+        mutants.push(attacker.sign(&header, &good));
+    }
+    // Bytes changed, spread over the whole text, and whole parts exchanged.
+    let text = key.sign(&header, &good);
+    for position in (0..text.len()).step_by(text.len() / 100) {
+        let mut changed = text.clone();
+        let other = if text.as_bytes()[position] == b'A' { "B" } else { "A" };
+        changed.replace_range(position..=position, other);
+        mutants.push(changed);
+    }
+    let parts: Vec<&str> = text.split('.').collect();
+    for order in [[0, 1, 1], [0, 0, 2], [1, 0, 2], [2, 1, 0]] {
+        mutants.push(order.map(|part| parts[part]).join("."));
+    }
+    mutants.push(format!("{}.{}.", parts[0], parts[1]));
+    mutants
+}
+
+#[tokio::test]
+async fn none_of_two_hundred_mutants_is_accepted() {
+    let key = AppKey::generate();
+    let setup = with_key(&key).await;
+    let mutants = mutants(&key);
+    assert!(mutants.len() >= 200, "{}", mutants.len());
+    for mutant in &mutants {
+        let answer = ask_with(&setup, mutant).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_client")), "{mutant}");
+    }
+    assert_eq!(ask_with(&setup, &good(&key, "mutant")).await.status, 200, "its jti was not spent");
+}
