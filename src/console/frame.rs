@@ -120,6 +120,13 @@ impl Frame {
         Self { own_address: String::new(), ..self }
     }
 
+    /// With the line that checks what a form writes.
+    #[must_use]
+    pub fn check(mut self) -> Self {
+        self.lines.hearthgate.push("hearthgate check .".to_owned());
+        self
+    }
+
     /// With a line of kubectl; `-n` is added.
     #[must_use]
     pub fn kubectl(mut self, line: &str) -> Self {

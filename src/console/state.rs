@@ -73,6 +73,18 @@ impl State {
         }
     }
 
+    /// The words after a count.
+    pub const fn counted(self, count: usize) -> &'static str {
+        match (self, count) {
+            (Self::Failing, _) => "failing",
+            (Self::Action, 1) => "needs action",
+            (Self::Action, _) => "need action",
+            (Self::Progress, _) => "in progress",
+            (Self::Off, _) => "switched off",
+            (Self::Ready, _) => "ready",
+        }
+    }
+
     /// The state that a word in an address names.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)

@@ -118,7 +118,13 @@ fn troubles(model: &Model, namespace: &str) -> Vec<Trouble> {
     let mut by_cause: BTreeMap<(String, String), (State, Cause, Vec<&LiveObject>)> = BTreeMap::new();
     for (live, state) in unwell {
         let Some(cause) = Cause::of(model, live) else { continue };
-        let key = (format!("{} {}", cause.at.kind, cause.at.name), cause.message.clone());
+        // Of activations with the same complaint about the same EHR, the first stands for all.
+        let adapter = model.live.chain(live).into_iter().find(|object| object.kind == Kind::DataAdapter);
+        let at = match adapter {
+            Some(adapter) if cause.at.kind == "Activation" => format!("{adapter} {}", cause.reason),
+            Some(_) | None => format!("{} {}", cause.at.kind, cause.at.name),
+        };
+        let key = (at, cause.message.clone());
         let (worst, _, affected) = by_cause.entry(key).or_insert_with(|| (state, cause, Vec::new()));
         *worst = (*worst).min(state);
         affected.push(live);
