@@ -3,16 +3,20 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod access;
 mod check;
 mod cluster;
 mod crds;
+mod excerpt;
 mod explain;
 mod jwks;
 mod listener;
 mod live;
 mod logging;
+mod offline;
 mod operate;
 mod pem;
+mod plan;
 mod platform;
 mod probe;
 mod proxy;
@@ -21,7 +25,9 @@ mod serve;
 mod shutdown;
 mod status;
 mod store;
+mod tls;
 mod token;
+mod why;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -49,6 +55,9 @@ enum Command {
     Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
+    Plan(plan::Plan),
+    Why(why::Why),
+    Access(access::AccessCommand),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
@@ -72,6 +81,9 @@ pub fn main() -> ExitCode {
         Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Access(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Pem(command) => command.run(),

@@ -276,6 +276,12 @@ codes! {
     GatewaySigningUnready = "HG7027", Request, "GatewaySigningUnready",
         "The gateway's own signing key is not there yet.",
         "Wait a few seconds and try again.";
+    ClientAssertionRefused = "HG7028", Request, "ClientAssertionRefused",
+        "The client assertion (private_key_jwt) cannot be taken, whoever sent it: its form, algorithm, audience, times or jti.",
+        "Correct what the message names. The assertion is a JWT with iss and sub (the client ID), aud (the token endpoint's URL), exp (at most 5 minutes ahead) and a fresh jti, signed with a registered key.";
+    StoreAway = "HG7029", Request, "StoreAway",
+        "The store that the replicas share cannot be reached, and this request needs it: what may be used once could otherwise be used twice.",
+        "Try again as Retry-After says. If it stays so, the platform team looks at the store (--store).";
     EhrRefusedToken = "HG7040", Request, "EhrRefusedToken",
         "The EHR refuses to give Hearthgate a token for this activation.",
         "Ask the platform team: the activation's nextStep says what is missing.";
@@ -339,6 +345,12 @@ codes! {
     TokenRevoked = "HG7071", Request, "TokenRevoked",
         "The access token, or the session that it belongs to, was revoked.",
         "Get a new one; where a user's session was ended, the user logs in again.";
+    HttpRefused = "HG7080", Request, "HttpRefused",
+        "The request's head can be read in two ways: lengths that contradict each other, odd line endings, a missing or second Host. The connection is closed.",
+        "Send HTTP/1.1 as RFC 9112 has it, or HTTP/2.";
+    OriginRefused = "HG7081", Request, "OriginRefused",
+        "A browser asked whether a page may call here, and the page's origin is not allowed.",
+        "Have the platform team add the origin to the Gateway's cors.allowedOrigins, or register a redirect URI of it.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";
