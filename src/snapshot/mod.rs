@@ -13,6 +13,7 @@ pub mod difference;
 pub mod digest;
 pub mod gateway;
 pub mod key_pair;
+pub mod live;
 pub mod platform;
 pub mod report;
 pub mod resources;
