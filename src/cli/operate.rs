@@ -159,11 +159,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
         () = signals.wait() => Ok(()),
     };
     tracing::info!("ending");
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     // Only now, when nothing is written any more.
     candidate.release().await;
     ended

@@ -137,7 +137,7 @@ codes! {
         "Wait a few seconds. If it stays so, the control plane is not running or cannot write: see its log.";
     KeyLost = "HG3002", KeyReady, "KeyLost",
         "A key that was recorded or pinned is gone, and so perhaps is what the EHR trusts. No new key is made in its place.",
-        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR.";
+        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR. The same goes for a key of your own that another one replaced in its Secret.";
     KeyBelongsToAnother = "HG3003", KeyReady, "KeyBelongsToAnother",
         "A Secret of the key's name exists, but belongs to another App, has another algorithm or size, or its halves do not fit. It is left untouched.",
         "Give keyPair.name another value, or remove the foreign Secret.";

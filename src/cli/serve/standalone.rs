@@ -161,11 +161,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     Ok(())
 }
 
