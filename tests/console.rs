@@ -1,6 +1,11 @@
 //! The console in a real browser: every page with 500 apps, both forms to their end, the downloads, and axe-core.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
 
 mod support;
 

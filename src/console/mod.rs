@@ -23,6 +23,7 @@ mod plot;
 mod respond;
 mod session;
 mod snippets;
+mod standby;
 mod state;
 
 pub use session::NoRandomness;
