@@ -41,9 +41,15 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::ActivationGone
         | Code::ActivationSuspended
         | Code::ActivationOutsideWindow => "login",
-        Code::ScopeInsufficient | Code::OperationNotAllowed | Code::ParameterRefused | Code::PrivateApiRefused => {
-            "forbidden"
-        }
+        Code::ScopeInsufficient
+        | Code::OperationNotAllowed
+        | Code::ParameterRefused
+        | Code::PrivateApiRefused
+        | Code::PatientMissing
+        | Code::BeyondPatient
+        | Code::ScopeUnenforceable
+        | Code::BodyBeyondScope
+        | Code::AnswerBeyondScope => "forbidden",
         Code::PathRefused
         | Code::TokenInQuery
         | Code::AuthorizationMalformed
@@ -54,9 +60,10 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::MethodRefused
         | Code::FormatNotAcceptable
         | Code::ContentTypeRefused => "not-supported",
-        Code::GatewayUnknown | Code::EndpointUnknown => "not-found",
+        Code::GatewayUnknown | Code::EndpointUnknown | Code::NotWithinScope | Code::LinkUnusable => "not-found",
         Code::BodyTooLarge | Code::UriTooLong | Code::HeadersTooLarge => "too-long",
         Code::RateLimited | Code::TooManyFailures => "throttled",
+        Code::VersionConflict => "conflict",
         Code::EhrTimeout => "timeout",
         Code::NotSynced | Code::GatewaySigningUnready | Code::EhrUnreachableNow | Code::EhrCircuitOpen => "transient",
         _ => "exception",
