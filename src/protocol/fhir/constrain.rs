@@ -74,11 +74,10 @@ fn base(name: &str) -> &str {
 pub(super) fn refuse_hiding(client: &[(String, String)]) -> Result<(), Denial> {
     for (name, value) in client {
         let hides = match name.as_str() {
-            "_elements" => true,
+            "_elements" | "_contained" | "_containedType" => true,
             "_summary" => !matches!(value.as_str(), "" | "false" | "true" | "data"),
             // A count alone tells of what cannot be judged.
             "_count" => value.trim().parse::<u64>().is_ok_and(|count| count == 0),
-            "_contained" | "_containedType" => true,
             _ => false,
         };
         if hides || (HIDING.contains(&base(name)) && name.contains(':')) {
@@ -165,7 +164,8 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, Denial> {
 /// (fhir.epic.com, February 2026: of the query only `_format` is read; before, the form was not). Returns query and form.
 pub fn search_by_post(query: Option<&str>, form: &str, held_to: &[Constraint]) -> Result<(String, String), Denial> {
     let is_format = |name: &str| matches!(name, "_format" | "_pretty");
-    let (mut for_query, mut for_form): (Vec<(String, String)>, Vec<(String, String)>) = (Vec::new(), Vec::new());
+    let mut for_query: Vec<(String, String)> = Vec::new();
+    let mut for_form: Vec<(String, String)> = Vec::new();
     for (name, value) in pairs(query.unwrap_or_default())? {
         if is_format(&name) { for_query.push((name, value)) } else { for_form.push((name, value)) }
     }

@@ -295,7 +295,7 @@ impl Narrowed<'_> {
             permit.unpatchable.extend(compartment::deciding_elements(name).map(str::to_owned));
             let constraints = self.alternatives.iter().flat_map(|alternative| &alternative.constraints);
             let parameters = constraints.filter_map(|constraint| super::parameters::find(name, &constraint.name));
-            let elements = parameters.flat_map(|parameter| parameter.paths()).filter_map(|path| path.split('.').next());
+            let elements = parameters.flat_map(super::parameters::Parameter::paths).filter_map(|path| path.split('.').next());
             permit.unpatchable.extend(elements.map(str::to_owned));
         }
         permit.answer = Some(self.condition(self.permission.union(Permissions::READ)));
