@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod app;
+mod assumed;
 mod compile;
 pub mod data_adapter;
 pub mod gateway;
