@@ -26,8 +26,9 @@ use super::request_id::RequestId;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::constrain;
 use crate::protocol::fhir::{self, Access, Interaction, Parts};
+use crate::protocol::jwt::Bearer;
 use crate::protocol::{form, media_type};
-use crate::snapshot::{Activation, Gateway, Snapshot};
+use crate::snapshot::{Gateway, Snapshot};
 
 /// The form of a search is read whole before anything is decided.
 const LONGEST_FORM: usize = 256 * 1024;
@@ -124,7 +125,7 @@ impl Proxy {
         }
         sent.insert(ACCEPT, accept);
 
-        let call = EhrCall { gateway, activation: &bearer.activation, request_id };
+        let call = EhrCall { gateway, bearer: &bearer, request_id };
         if let Some(condition) = &permit.current {
             let if_match = self.current_version(&call, rest, condition, &sent).await?;
             current::hold_to_version(&mut sent, if_match)?;
@@ -162,17 +163,19 @@ impl Proxy {
     /// Calls the EHR with the activation's credentials.
     async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<hyper::body::Incoming>, FhirError> {
         let adapter = &call.gateway.data_adapter;
-        if let Some(client_id) = epic_client_id(adapter, call.activation.ehr_authentication.client_id()) {
+        let activation = &call.bearer.activation;
+        if let Some(client_id) = epic_client_id(adapter, activation.ehr_authentication.client_id()) {
             draft.headers.insert(EPIC_CLIENT_ID, client_id);
         }
-        Ok(self.forward(adapter, &Credentials::Activation(call.activation), draft, call.request_id).await?)
+        let credentials = Credentials::Activation(activation);
+        Ok(self.forward(adapter, &credentials, draft, call.request_id).await?)
     }
 }
 
 /// For whom the EHR is called.
 struct EhrCall<'request> {
     gateway: &'request Arc<Gateway>,
-    activation: &'request Arc<Activation>,
+    bearer: &'request Bearer,
     request_id: &'request RequestId,
 }
 

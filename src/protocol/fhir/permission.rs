@@ -149,11 +149,8 @@ pub fn decide(
         )?;
         return batch::decide_all(access, operations, body.ok_or(Denial::BodyWanted)?);
     }
-    let form = match (interaction.has_form(), body) {
-        (true, Some(body)) => Some(std::str::from_utf8(body).map_err(|_| Denial::Query)?),
-        (true, None) => return Err(Denial::BodyWanted),
-        (false, _) => None,
-    };
+    let form =
+        body.filter(|_| interaction.has_form()).map(std::str::from_utf8).transpose().map_err(|_| Denial::Query)?;
     let mut permit = Permit::default();
     for need in needs(interaction, parts, form)? {
         for permission in need.permissions.each() {
@@ -295,7 +292,8 @@ impl Narrowed<'_> {
             permit.unpatchable.extend(compartment::deciding_elements(name).map(str::to_owned));
             let constraints = self.alternatives.iter().flat_map(|alternative| &alternative.constraints);
             let parameters = constraints.filter_map(|constraint| super::parameters::find(name, &constraint.name));
-            let elements = parameters.flat_map(super::parameters::Parameter::paths).filter_map(|path| path.split('.').next());
+            let elements =
+                parameters.flat_map(super::parameters::Parameter::paths).filter_map(|path| path.split('.').next());
             permit.unpatchable.extend(elements.map(str::to_owned));
         }
         permit.answer = Some(self.condition(self.permission.union(Permissions::READ)));

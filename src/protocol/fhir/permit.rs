@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Denial;
 use super::access::Condition;
+use super::constrain;
 use super::json;
 use crate::values::scope::Constraint;
 
@@ -32,6 +33,25 @@ impl Permit {
     /// Whether the body must be read whole before the EHR is called.
     pub const fn judges_body(&self) -> bool {
         self.body.is_some() || !self.unpatchable.is_empty()
+    }
+
+    /// What the request is held to, for a person; `None`: to nothing.
+    pub fn limits(&self) -> Option<String> {
+        let mut limits = Vec::new();
+        let added = constrain::append(None, &self.constraints);
+        limits.extend(added.map(|added| format!("with {added} added to the search")));
+        let criteria = constrain::append(None, &self.if_none_exist);
+        limits.extend(criteria.map(|criteria| format!("with {criteria} added to If-None-Exist")));
+        let judged = [
+            (self.body.is_some() || !self.unpatchable.is_empty(), "its body"),
+            (self.current.is_some(), "the resource as it stands"),
+            (self.answer.is_some(), "what comes back"),
+        ];
+        let judged: Vec<&str> = judged.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
+        if !judged.is_empty() {
+            limits.push(format!("if {} is within the scopes", judged.join(" and ")));
+        }
+        (!limits.is_empty()).then(|| limits.join(", "))
     }
 
     /// Judges the body of a write. `bases`: the FHIR bases that references may begin with.
