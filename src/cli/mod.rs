@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod access;
 mod check;
 mod cluster;
 mod crds;
@@ -15,6 +16,7 @@ mod logging;
 mod offline;
 mod operate;
 mod pem;
+mod plan;
 mod platform;
 mod probe;
 mod proxy;
@@ -23,6 +25,7 @@ mod serve;
 mod shutdown;
 mod status;
 mod store;
+mod tls;
 mod token;
 mod why;
 
@@ -52,7 +55,9 @@ enum Command {
     Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
+    Plan(plan::Plan),
     Why(why::Why),
+    Access(access::AccessCommand),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Access(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),

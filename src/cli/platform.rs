@@ -10,7 +10,7 @@ use crate::values::url::{AddressPolicy, EndpointUrl, UrlError};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Installation")]
 pub(super) struct PlatformOptions {
-    /// The platform's public URL, as apps and EHRs reach it [default: that of --listen, by http]
+    /// The platform's public URL, as apps and EHRs reach it [default: that of --listen]
     #[arg(long, env = "HEARTHGATE_PUBLIC_URL")]
     public_url: Option<String>,
     /// Open a range of addresses (CIDR) that may be called, also by plain http; repeatable
@@ -46,6 +46,18 @@ pub(super) enum PublicUrlInvalid {
 }
 
 impl PlatformOptions {
+    /// What to say where URLs are shown that nobody outside has.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.public_url
+            .is_none()
+            .then(|| "URLs begin with that of a standalone server: --public-url gives yours".to_owned())
+    }
+
+    /// The same installation at another public URL.
+    pub(super) fn at(&self, public_url: &str) -> Self {
+        Self { public_url: Some(public_url.to_owned()), ..self.clone() }
+    }
+
     /// The platform of a cluster: several processes must agree on it, so none may guess its public URL.
     pub(super) fn of_cluster(&self) -> Result<Platform, PublicUrlInvalid> {
         if self.public_url.is_none() {
@@ -54,10 +66,10 @@ impl PlatformOptions {
         self.platform("", false)
     }
 
-    /// The platform, where `listen` is what is served without `--public-url`. `loopback`: whether this machine itself
-    /// may be called without being asked (standalone and offline).
-    pub(super) fn platform(&self, listen: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
-        let text = self.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
+    /// The platform, where `served` is its URL without `--public-url`. `loopback`: whether this machine itself may be
+    /// called without being asked (standalone and offline).
+    pub(super) fn platform(&self, served: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
+        let text = self.public_url.clone().unwrap_or_else(|| served.to_owned());
         let public_url = EndpointUrl::parse(&text).map_err(|error| PublicUrlInvalid::NoUrl { text, error })?;
         let opened = self.allow_address.iter().copied();
         let ranges = opened.chain(AddressPolicy::loopback_ranges().into_iter().filter(|_| loopback));

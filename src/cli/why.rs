@@ -98,7 +98,7 @@ impl Why {
             scope: self.scope.as_deref(),
             now: self.at.unwrap_or_else(Timestamp::now),
         };
-        let answer = why(&offline.world(), &question);
+        let answer = why(&offline.compiled(), &question);
         let told = Told { offline: &offline, question, answer: &answer, live: live.as_ref() };
         match self.output {
             Output::Text => anstream::println!("{}", told.text()),

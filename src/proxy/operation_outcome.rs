@@ -49,11 +49,13 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::BeyondPatient
         | Code::ScopeUnenforceable
         | Code::BodyBeyondScope
-        | Code::AnswerBeyondScope => "forbidden",
+        | Code::AnswerBeyondScope
+        | Code::OriginRefused => "forbidden",
         Code::PathRefused
         | Code::TokenInQuery
         | Code::AuthorizationMalformed
         | Code::HeaderRefused
+        | Code::HttpRefused
         | Code::BodyUnreadable => "invalid",
         Code::InteractionUnknown
         | Code::BatchRefused
