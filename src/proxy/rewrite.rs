@@ -123,6 +123,7 @@ impl Rewriter {
     }
 
     /// With another say about the links of pages than moving them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the links of searches are built on it"))]
     pub(super) fn with_pages(mut self, pages: Box<dyn Pages>) -> Self {
         self.pages = Some(pages);
         self
@@ -564,7 +565,7 @@ mod tests {
     #[test]
     fn the_links_of_pages_are_handed_out_and_no_others() {
         let text = bundle();
-        let value: serde_json::Value = serde_json::from_slice(&with_pages(&[text.as_bytes()])).unwrap();
+        let value: Value = serde_json::from_slice(&with_pages(&[text.as_bytes()])).unwrap();
         let pages: Vec<&str> =
             value["link"].as_array().unwrap().iter().map(|link| link["url"].as_str().unwrap()).collect();
         let length = FROM.len();
@@ -629,9 +630,9 @@ mod tests {
         }
     }
 
-    fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    fn json_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
-            Just(serde_json::Value::Null),
+            Just(Value::Null),
             any::<i32>().prop_map(Into::into),
             "[a-z\"\\\\/{}:,\u{e4}]{0,12}".prop_map(Into::into),
         ];
@@ -639,7 +640,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
                 prop::collection::hash_map("(url|reference|fullUrl|link|extension|resource|x)", inner, 0..4)
-                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }
