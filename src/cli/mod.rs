@@ -6,6 +6,7 @@
 mod access;
 mod check;
 mod cluster;
+mod console;
 mod crds;
 mod excerpt;
 mod explain;
@@ -27,6 +28,7 @@ mod status;
 mod store;
 mod tls;
 mod token;
+mod told;
 mod why;
 
 use std::error::Error;

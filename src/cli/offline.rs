@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::live::{LiveError, LiveOptions, LiveStatus};
+use super::live::{LiveError, LiveOptions};
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::{Compiled, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::loaded;
