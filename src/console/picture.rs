@@ -14,14 +14,14 @@ use crate::snapshot::{Kind, ObjectReference};
 /// Activations that are drawn one by one; the worst first. The others are gathered, a box a gateway.
 const DRAWN: usize = 40;
 /// The sizes of a box, and the distances between two.
-pub const WIDTH: f64 = 190.0;
+pub const WIDTH: f64 = 158.0;
 /// See [`WIDTH`].
 pub const HEIGHT: f64 = 40.0;
-const COLUMN: f64 = 256.0;
+const COLUMN: f64 = 196.0;
 const ROW: f64 = 52.0;
 const TOP: f64 = 46.0;
 /// Characters that fit into a box.
-const FITS: usize = 23;
+const FITS: usize = 18;
 
 /// What is drawn.
 #[derive(Debug, Default)]
@@ -58,12 +58,12 @@ pub struct Node {
 impl Node {
     /// Where its mark stands.
     pub fn mark(&self) -> (f64, f64) {
-        (self.x + 11.0, self.y + HEIGHT / 2.0 - 7.0)
+        (self.x + 10.0, self.y + HEIGHT / 2.0 - 7.0)
     }
 
     /// Where its text begins.
     pub fn text_at(&self) -> (f64, f64) {
-        (self.x + 32.0, self.y + HEIGHT / 2.0 + 4.5)
+        (self.x + 30.0, self.y + HEIGHT / 2.0 + 4.5)
     }
 }
 
