@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::live::{LiveOptions, client};
@@ -179,13 +179,12 @@ impl Token {
             &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256],
         )
         .map_err(|problem| TokenError::Key { path: path.to_owned(), problem })?;
-        let mut header = json!({"alg": key.algorithm().as_str(), "typ": "JWT"});
-        if let Some(kid) = &self.kid {
-            header["kid"] = kid.as_str().into();
-        }
+        let mut header =
+            Map::from_iter([("alg".to_owned(), key.algorithm().as_str().into()), ("typ".to_owned(), "JWT".into())]);
+        header.extend(self.kid.as_deref().map(|kid| ("kid".to_owned(), kid.into())));
         let claims = json!({"iss": client_id, "sub": client_id, "aud": token_url,
             "exp": Timestamp::now().as_second() + 60, "jti": Uuid::new_v4().to_string()});
-        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let signed = [Value::from(header), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let signature = URL_SAFE_NO_PAD.encode(key.sign_bytes(signed.as_bytes())?);
         Ok(format!("{signed}.{signature}"))
     }
