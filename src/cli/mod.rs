@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod audit;
 mod check;
 mod cluster;
 mod crds;
@@ -60,6 +61,7 @@ enum Command {
     Jwks(jwks::Jwks),
     Token(token::Token),
     Probe(probe::Probe),
+    Audit(audit::Audit),
 }
 
 /// What a command comes to: an exit code, or why it could not run.
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Jwks(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Audit(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {
         anstream::eprintln!("error: {}", with_causes(&*error));

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::{AuditLogError, AuditOptions};
 use super::cluster::{ClusterError, ClusterOptions};
 use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
@@ -50,6 +51,8 @@ pub(super) struct Proxy {
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
     cluster: ClusterOptions,
@@ -71,6 +74,9 @@ enum ProxyError {
     /// `--tls-cert` or `--tls-key` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
+    /// `--audit-log` cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] StoreOptionsError),
@@ -113,14 +119,16 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let outcomes = Arc::new(EhrOutcomes::default());
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
+    let audit = arguments.audit.open(&metrics, &work, &stop)?;
     let proxy =
-        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default());
+        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default())
+            .with_audit(audit);
 
     let (is_synced, ending) = (published.clone(), unready.clone());
     let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
     let admin = Admin {
         ready: Arc::new(move || is_synced.borrow().is_some() && store.revocations().synced() && !ending.is_cancelled()),
-        metrics,
+        metrics: Arc::clone(&metrics),
         status,
         programmed: programmed::follow(published, outcomes, stop.clone()),
         // The operator proves and probes.
@@ -129,6 +137,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     };
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
+        metrics.follow_certificate(tls.clone());
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`dial`], [`tls`] | the one way out: resolves a name, judges every address, dials exactly what was judged |
 //! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
+//! | [`breaker`], [`retry`] | when to leave an EHR alone, and when to ask it again |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
@@ -12,6 +13,7 @@
 //!
 //! Proxy environment variables are never used: an address that was judged is the address that is called.
 
+pub mod breaker;
 pub mod client;
 pub mod clock;
 pub mod dial;
@@ -19,6 +21,7 @@ pub mod discovery;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
+pub mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;

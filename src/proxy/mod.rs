@@ -4,6 +4,7 @@
 //! `outbound`'s; here they meet the wire.
 
 pub mod admin;
+pub mod audit;
 mod bearer;
 mod body;
 mod cors;
@@ -16,6 +17,7 @@ mod jwks;
 mod key_set;
 mod metadata;
 pub mod metrics;
+mod observed;
 mod operation_outcome;
 mod prefixed;
 mod private_api;
@@ -30,6 +32,7 @@ mod smart_configuration;
 mod throttle;
 pub mod tls;
 mod token;
+mod traffic;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -52,15 +55,18 @@ use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::values::code::Code;
+use audit::AuditLog;
 use cors::Cors;
 use fhir::FhirRequest;
 use http1::HeadFault;
+use observed::Observation;
 use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
 use signatures::Signatures;
 use throttle::Throttle;
+use traffic::Traffic;
 
 /// How much of a request is taken, and how patiently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +102,8 @@ pub struct Proxy {
     limits: Limits,
     signatures: Signatures,
     throttle: Throttle,
+    traffic: Arc<Traffic>,
+    audit: Option<AuditLog>,
 }
 
 impl fmt::Debug for Proxy {
@@ -114,6 +122,12 @@ impl Proxy {
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Self {
+        let traffic = Arc::<Traffic>::default();
+        metrics.follow(Arc::new(Observation {
+            snapshot: Arc::clone(&snapshot),
+            ehr_tokens: ehr_tokens.clone(),
+            traffic: Arc::clone(&traffic),
+        }));
         Self {
             snapshot,
             ehr_tokens,
@@ -123,7 +137,15 @@ impl Proxy {
             limits,
             signatures: Signatures::default(),
             throttle: Throttle::default(),
+            traffic,
+            audit: None,
         }
+    }
+
+    /// The same, noting every request in this log.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<AuditLog>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Answers one request of the client at `peer`.
@@ -141,6 +163,9 @@ impl Proxy {
         response.headers_mut().insert(X_REQUEST_ID, request_id.header());
         std::mem::take(&mut record.cors).tell(response.headers_mut());
 
+        if let Some(audit) = &self.audit {
+            audit.note(&record, &request_id, response.status()).await;
+        }
         let took = started.elapsed();
         self.metrics.request(&record, response.status(), took);
         tracing::info!(

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use super::audit::AuditOptions;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
 use super::tls::TlsOptions;
@@ -53,6 +54,8 @@ pub(super) struct Serve {
     sandbox_register: Register,
     #[command(flatten)]
     tls: TlsOptions,
+    #[command(flatten)]
+    audit: AuditOptions,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]

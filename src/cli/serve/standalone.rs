@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
+use crate::cli::audit::AuditLogError;
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
 use crate::cli::shutdown;
@@ -55,6 +56,9 @@ pub(super) enum ServeError {
     /// `--tls-cert` or `--tls-key` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
+    /// `--audit-log` cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -110,7 +114,9 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::default());
     let served = compiler.served();
     let store = open_embedded(&state).await?;
-    let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default());
+    let audit = arguments.audit.open(&metrics, &work, &stop)?;
+    let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default())
+        .with_audit(audit);
 
     let (_keep_open, replicas) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving: replicas };
@@ -127,6 +133,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     work.spawn(directory_source.run(stop.clone()));
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
+        metrics.follow_certificate(tls.clone());
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();

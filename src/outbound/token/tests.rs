@@ -207,7 +207,7 @@ async fn a_renewal_that_fails_leaves_the_old_token_until_its_end() {
     assert_eq!(bench.header().await.unwrap(), "Bearer token-1");
     assert_eq!(bench.asked(), 2, "the failure is remembered: not every request tries again");
     bench.clock.advance(Duration::from_secs(50));
-    assert_eq!(bench.header().await.unwrap_err(), EhrTokenError::Unavailable { status: 503 });
+    assert_eq!(bench.header().await.unwrap_err(), EhrTokenError::Unavailable { status: 503, retry_after: None });
 }
 
 #[tokio::test]
