@@ -256,7 +256,7 @@ impl<'plane> Installation<'plane> {
         let url = activation["status"]["jwksUrl"].as_str().unwrap().to_owned();
         let credential = Credential::JwksUrl(url);
         let client_id = EHR_CLIENT_ID.to_owned();
-        self.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
+        self.ehr.register(Registration::new(client_id, credential)).unwrap();
     }
 
     /// Has the EHR asked now.
