@@ -99,8 +99,14 @@ impl Audit {
             let file = File::open(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             match verify(BufReader::new(file), after.as_deref()) {
                 Ok(found) => {
-                    let lost = if found.lost > 0 { format!(", {} could not be written", found.lost) } else { String::new() };
-                    anstream::println!("{}: {} lines, unbroken{lost}; last {}", path.display(), found.lines, found.last);
+                    let lost =
+                        if found.lost > 0 { format!(", {} could not be written", found.lost) } else { String::new() };
+                    anstream::println!(
+                        "{}: {} lines, unbroken{lost}; last {}",
+                        path.display(),
+                        found.lines,
+                        found.last
+                    );
                     after = Some(found.last);
                 }
                 Err(Broken::Unreadable(error)) => return Err(format!("cannot read {}: {error}", path.display()).into()),

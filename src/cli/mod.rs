@@ -26,6 +26,7 @@ mod status;
 mod store;
 mod tls;
 mod token;
+mod traces;
 mod why;
 
 use std::error::Error;

@@ -18,11 +18,13 @@ use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::store::{StoreOptions, StoreOptionsError};
 use super::tls::TlsOptions;
+use super::traces::{self, TraceOptions};
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::tls::TlsFilesError;
+use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics};
 use crate::source::kubernetes::KubernetesSource;
 use crate::source::publish::Publisher;
@@ -53,6 +55,8 @@ pub(super) struct Proxy {
     #[command(flatten)]
     audit: AuditOptions,
     #[command(flatten)]
+    traces: TraceOptions,
+    #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
     cluster: ClusterOptions,
@@ -77,6 +81,9 @@ enum ProxyError {
     /// `--audit-log` cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
+    /// `--otlp-endpoint` cannot be used.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] StoreOptionsError),
@@ -119,10 +126,12 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let outcomes = Arc::new(EhrOutcomes::default());
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
+    let traces = arguments.traces.start()?;
     let audit = arguments.audit.open(&metrics, &work, &stop)?;
     let proxy =
         crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default())
-            .with_audit(audit);
+            .with_audit(audit)
+            .with_traces(traces.clone());
 
     let (is_synced, ending) = (published.clone(), unready.clone());
     let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
@@ -154,5 +163,6 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
         tracing::warn!("ending with work unfinished");
     }
+    traces::finish(traces).await;
     Ok(())
 }

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
         let now: Timestamp = "2026-06-10T12:00:00Z".parse().unwrap();
-        let of = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]), now);
+        let of =
+            |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]), now);
         assert_eq!(of("7"), Some(Duration::from_secs(7)));
         assert_eq!(of("86400"), Some(LONGEST_PAUSE));
         assert_eq!(of("Wed, 10 Jun 2026 12:00:30 GMT"), Some(Duration::from_secs(30)));

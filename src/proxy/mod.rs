@@ -32,6 +32,7 @@ mod smart_configuration;
 mod throttle;
 pub mod tls;
 mod token;
+pub mod trace;
 mod traffic;
 
 use std::fmt;
@@ -66,6 +67,7 @@ use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
 use signatures::Signatures;
 use throttle::Throttle;
+use trace::Traces;
 use traffic::Traffic;
 
 /// How much of a request is taken, and how patiently.
@@ -104,6 +106,7 @@ pub struct Proxy {
     throttle: Throttle,
     traffic: Arc<Traffic>,
     audit: Option<AuditLog>,
+    traces: Option<Traces>,
 }
 
 impl fmt::Debug for Proxy {
@@ -139,6 +142,7 @@ impl Proxy {
             throttle: Throttle::default(),
             traffic,
             audit: None,
+            traces: None,
         }
     }
 
@@ -148,6 +152,12 @@ impl Proxy {
         Self { audit, ..self }
     }
 
+    /// The same, exporting its spans there.
+    #[must_use]
+    pub fn with_traces(self, traces: Option<Traces>) -> Self {
+        Self { traces, ..self }
+    }
+
     /// Answers one request of the client at `peer`.
     pub async fn handle<Incoming>(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body>
     where
@@ -155,7 +165,8 @@ impl Proxy {
         Incoming::Error: Into<BoxError>,
     {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let span = trace::begin(self.traces.as_ref(), &mut head.headers);
         let body = body.map_err(Into::into).boxed_unsync();
         let request_id = RequestId::of(&head.headers);
         let mut record = Record::default();
@@ -163,6 +174,7 @@ impl Proxy {
         response.headers_mut().insert(X_REQUEST_ID, request_id.header());
         std::mem::take(&mut record.cors).tell(response.headers_mut());
 
+        span.request_ended(known_method(&head.method), &record, response.status());
         if let Some(audit) = &self.audit {
             audit.note(&record, &request_id, response.status()).await;
         }

@@ -18,6 +18,7 @@ use super::audit::AuditOptions;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
 use super::tls::TlsOptions;
+use super::traces::TraceOptions;
 
 /// Serve a directory of YAML: watch it, keep keys and state beside it, and proxy.
 ///
@@ -56,6 +57,8 @@ pub(super) struct Serve {
     tls: TlsOptions,
     #[command(flatten)]
     audit: AuditOptions,
+    #[command(flatten)]
+    traces: TraceOptions,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]

@@ -17,8 +17,8 @@ use super::{Register, Serve, feed, quickstart, registrar};
 use crate::cli::audit::AuditLogError;
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
-use crate::cli::shutdown;
 use crate::cli::store::{StoreOptionsError, open_embedded};
+use crate::cli::{shutdown, traces};
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
 
@@ -27,6 +27,7 @@ use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::tls::TlsFilesError;
+use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics, Proxy};
 use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
 use crate::source::DirectorySource;
@@ -59,6 +60,9 @@ pub(super) enum ServeError {
     /// `--audit-log` cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditLogError),
+    /// `--otlp-endpoint` cannot be used.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -114,9 +118,11 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::default());
     let served = compiler.served();
     let store = open_embedded(&state).await?;
+    let traces = arguments.traces.start()?;
     let audit = arguments.audit.open(&metrics, &work, &stop)?;
     let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default())
-        .with_audit(audit);
+        .with_audit(audit)
+        .with_traces(traces.clone());
 
     let (_keep_open, replicas) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving: replicas };
@@ -163,6 +169,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
         tracing::warn!("ending with work unfinished");
     }
+    traces::finish(traces).await;
     Ok(())
 }
 

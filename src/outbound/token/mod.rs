@@ -179,7 +179,8 @@ impl EhrTokens {
         let now = self.shared.clock.elapsed();
         let slots = self.shared.slots();
         let ages = slots.by_activation.iter().filter_map(|(uid, slots)| {
-            let held = slots.iter().filter_map(|(_, slot)| slot.state().held.as_ref().map(|held| held.asked_at)).max()?;
+            let held =
+                slots.iter().filter_map(|(_, slot)| slot.state().held.as_ref().map(|held| held.asked_at)).max()?;
             Some((uid.clone(), now.saturating_sub(held)))
         });
         ages.collect()

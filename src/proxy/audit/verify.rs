@@ -45,8 +45,7 @@ struct Link {
 
 /// Follows the lines. `after`: the hash that the first one must go on from; `None`: whatever it says is believed.
 pub fn verify(mut lines: impl BufRead, after: Option<&str>) -> Result<Verified, Broken> {
-    let mut found =
-        Verified { lines: 0, lost: 0, first: String::new(), last: after.unwrap_or(BEGINNING).to_owned() };
+    let mut found = Verified { lines: 0, lost: 0, first: String::new(), last: after.unwrap_or(BEGINNING).to_owned() };
     let mut expected = after.map(str::to_owned);
     let mut line = Vec::new();
     loop {

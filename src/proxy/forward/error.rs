@@ -149,4 +149,3 @@ pub(in crate::proxy) fn body_refusal(error: BodyError) -> Refusal {
     };
     Refusal::new(status, code, Side::App, error.to_string())
 }
-

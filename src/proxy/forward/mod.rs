@@ -22,6 +22,7 @@ pub(super) use self::error::{ForwardError, body_refusal};
 use super::Proxy;
 use super::body::{self, Body, BodyError, Ending, Watched};
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::trace;
 use super::traffic::AdapterTraffic;
 use crate::outbound::{CallError, EhrAuthorization, retry};
 use crate::snapshot::{Activation, DataAdapter, EhrAuthentication};
@@ -189,13 +190,15 @@ impl Proxy {
     async fn attempt(
         &self,
         outbound: &Outbound<'_>,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Result<Response<Incoming>, CallError>, ForwardError> {
         let Outbound { adapter, traffic, request_id, .. } = *outbound;
         let settings = &adapter.circuit_breaker;
         let admitted = traffic.breaker.admit(settings, self.traffic.now())?;
         let began = Instant::now();
+        let span = trace::call(self.traces.as_ref(), &adapter.key.to_string(), request.headers_mut());
         let answer = self.ehr_client.send(adapter, request).await;
+        span.answered(answer.as_ref().map(Response::status).ok());
         self.metrics.ehr_call(&adapter.key, answer.as_ref().map(Response::status).ok(), began.elapsed());
         let opened = match &answer {
             Ok(answer) => {

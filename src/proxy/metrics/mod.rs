@@ -17,9 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use self::labels::{
-    ActivationOnly, ActivationRequests, AdapterOnly, Denials, EhrCalls, Latency, Requests, TokenUses,
-};
+use self::labels::{ActivationOnly, ActivationRequests, AdapterOnly, Denials, EhrCalls, Latency, Requests, TokenUses};
 use self::series::{Labels, Object, Series};
 use super::record::Record;
 use super::tls::ServerTls;

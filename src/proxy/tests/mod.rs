@@ -2,15 +2,18 @@
 
 mod cors;
 mod ehr;
+mod faults;
 mod fhir;
 mod floods;
 mod http;
 mod listening;
 mod odd_paths;
 mod private_api;
+mod seen;
 mod smuggling;
 mod tls;
 mod token;
+mod traces;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -79,7 +79,8 @@ impl Admission {
         let turn = {
             let mut queues = self.queues();
             queues.follow(rate);
-            let queue = rate.map_or(QUEUE, |rate| usize::try_from(rate.requests_per_second).unwrap_or(QUEUE).min(QUEUE));
+            let queue =
+                rate.map_or(QUEUE, |rate| usize::try_from(rate.requests_per_second).unwrap_or(QUEUE).min(QUEUE));
             let waiting = queues.apps.entry(app.clone()).or_default();
             if waiting.waiting.len() >= queue {
                 return Err(Crowded);

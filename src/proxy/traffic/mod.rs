@@ -12,8 +12,8 @@ use http::HeaderMap;
 use http::header::DATE;
 use jiff::Timestamp;
 
-pub(super) use self::admission::{Crowded, Place};
 use self::admission::Admission;
+pub(super) use self::admission::Crowded;
 use self::rates::Rates;
 use crate::outbound::breaker::Breaker;
 use crate::outbound::retry::Budget;
