@@ -211,6 +211,20 @@ async fn a_renewal_that_fails_leaves_the_old_token_until_its_end() {
 }
 
 #[tokio::test]
+async fn a_pause_that_the_ehr_asks_for_is_kept() {
+    let ehr = Ehr::start(|_| (StatusCode::TOO_MANY_REQUESTS, [(http::header::RETRY_AFTER, "60")]).into_response());
+    let bench = backend(ehr.await, "FhirR4");
+    let refused = EhrTokenError::Unavailable { status: 429, retry_after: Some(Duration::from_secs(60)) };
+    assert_eq!(bench.header().await.unwrap_err(), refused);
+    bench.clock.advance(Duration::from_secs(59));
+    assert_eq!(bench.header().await.unwrap_err(), refused);
+    assert_eq!(bench.asked(), 1);
+    bench.clock.advance(Duration::from_secs(2));
+    assert_eq!(bench.header().await.unwrap_err(), refused);
+    assert_eq!(bench.asked(), 2);
+}
+
+#[tokio::test]
 async fn forgetting_drops_exactly_the_token_that_was_used() {
     let bench = backend(Ehr::giving_tokens().await, "FhirR4");
     let first = bench.tokens.authorization(&bench.activation).await.unwrap();

@@ -5,6 +5,7 @@ mod ehr;
 mod faults;
 mod fhir;
 mod floods;
+mod fuzz;
 mod http;
 mod listening;
 mod odd_paths;
