@@ -3,9 +3,11 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod access;
 mod audit;
 mod check;
 mod cluster;
+mod console;
 mod crds;
 mod excerpt;
 mod explain;
@@ -16,6 +18,7 @@ mod logging;
 mod offline;
 mod operate;
 mod pem;
+mod plan;
 mod platform;
 mod probe;
 mod proxy;
@@ -26,6 +29,7 @@ mod status;
 mod store;
 mod tls;
 mod token;
+mod told;
 mod traces;
 mod why;
 
@@ -55,7 +59,9 @@ enum Command {
     Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
+    Plan(plan::Plan),
     Why(why::Why),
+    Access(access::AccessCommand),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
@@ -80,6 +86,8 @@ pub fn main() -> ExitCode {
         Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Access(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),

@@ -46,6 +46,18 @@ pub(super) enum PublicUrlInvalid {
 }
 
 impl PlatformOptions {
+    /// What to say where URLs are shown that nobody outside has.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.public_url
+            .is_none()
+            .then(|| "URLs begin with that of a standalone server: --public-url gives yours".to_owned())
+    }
+
+    /// The same installation at another public URL.
+    pub(super) fn at(&self, public_url: &str) -> Self {
+        Self { public_url: Some(public_url.to_owned()), ..self.clone() }
+    }
+
     /// The platform of a cluster: several processes must agree on it, so none may guess its public URL.
     pub(super) fn of_cluster(&self) -> Result<Platform, PublicUrlInvalid> {
         if self.public_url.is_none() {

@@ -142,6 +142,8 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         programmed: programmed::follow(published, outcomes, stop.clone()),
         // The operator proves and probes.
         probe: Arc::new(|_| Box::pin(async { ProbeAnswer::Unknown })),
+        // The operator has them: it knows what the world outside says.
+        pages: axum::Router::new(),
         guard: (!arguments.admin_listen.ip().is_loopback()).then(|| cluster.guard()),
     };
     work.spawn(compiler.run(resources));

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::live::{LiveObject, LiveOptions, LiveStatus, client};
+use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
+use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::resources::SecretUse;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 use crate::source::loaded;
@@ -82,7 +83,7 @@ impl Token {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let status = self.live.status().await?;
-            let app = status.find(&self.live, &[Kind::App], &self.app)?;
+            let app = self.live.find(&status, &[Kind::App], &self.app)?;
             let activation = self.activation(&status, &app.object)?;
             let connection = activation
                 .status_as::<ActivationStatus>()
@@ -127,8 +128,7 @@ impl Token {
         app: &ObjectReference,
     ) -> Result<&'status LiveObject, TokenError> {
         let gateway_of = |live: &LiveObject| {
-            let gateway = live.references.iter().find(|reference| reference.kind == Kind::Gateway);
-            gateway.map(|gateway| gateway.key.name.clone()).unwrap_or_default()
+            live.reference(Kind::Gateway).map(|gateway| gateway.key.name.clone()).unwrap_or_default()
         };
         let found: Vec<_> = status
             .objects

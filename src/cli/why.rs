@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::excerpt::{renderer, snippet};
-use super::live::{LiveOptions, LiveStatus};
+use super::live::LiveOptions;
 use super::offline::{Offline, Paths};
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::api::ConditionStatus;
 use crate::api::common::condition;
 use crate::protocol::why::{Answer, Mark, Outcome as Verdict, Question, RequestLine, Stance, why};
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::resources::Location;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 
@@ -98,7 +99,7 @@ impl Why {
             scope: self.scope.as_deref(),
             now: self.at.unwrap_or_else(Timestamp::now),
         };
-        let answer = why(&offline.world(), &question);
+        let answer = why(&offline.compiled(), &question);
         let told = Told { offline: &offline, question, answer: &answer, live: live.as_ref() };
         match self.output {
             Output::Text => anstream::println!("{}", told.text()),

@@ -7,6 +7,7 @@
 //! | [`breaker`], [`retry`] | when to leave an EHR alone, and when to ask it again |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
+//! | [`jwks`] | [`AppKeys`]: the key sets that apps publish, kept no longer than they say |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
 //! | [`programmed`] | what a replica tells of what it serves and heard |
 //! | [`probe`] | is the EHR there, is an app's link reachable, is the app healthy |
@@ -18,6 +19,7 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod discovery;
+pub mod jwks;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
@@ -29,6 +31,7 @@ pub mod token;
 
 pub use client::{CallError, EhrClient};
 pub use clock::{Clock, SystemClock};
+pub use jwks::AppKeys;
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
 pub use token::{EhrAuthorization, EhrTokenError, EhrTokens};
 

@@ -276,6 +276,12 @@ codes! {
     GatewaySigningUnready = "HG7027", Request, "GatewaySigningUnready",
         "The gateway's own signing key is not there yet.",
         "Wait a few seconds and try again.";
+    ClientAssertionRefused = "HG7028", Request, "ClientAssertionRefused",
+        "The client assertion (private_key_jwt) cannot be taken, whoever sent it: its form, algorithm, audience, times or jti.",
+        "Correct what the message names. The assertion is a JWT with iss and sub (the client ID), aud (the token endpoint's URL), exp (at most 5 minutes ahead) and a fresh jti, signed with a registered key.";
+    StoreAway = "HG7029", Request, "StoreAway",
+        "The store that the replicas share cannot be reached, and this request needs it: what may be used once could otherwise be used twice.",
+        "Try again as Retry-After says. If it stays so, the platform team looks at the store (--store).";
     EhrRefusedToken = "HG7040", Request, "EhrRefusedToken",
         "The EHR refuses to give Hearthgate a token for this activation.",
         "Ask the platform team: the activation's nextStep says what is missing.";

@@ -1,7 +1,7 @@
 //! `hearthgate check`: everything that can be said about YAML before it is merged.
 
 mod json;
-mod problem;
+pub(super) mod problem;
 mod text;
 
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use crate::values::code::{Code, Group};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
+pub(in crate::cli) enum Severity {
     /// The object, or what refers to it, would not be served.
     Error,
     /// Worth knowing.
@@ -99,7 +99,7 @@ impl Problems {
 }
 
 /// Offline there are no keys yet, and nothing has been asked: those verdicts say nothing about the YAML.
-const fn severity(code: Code) -> Option<Severity> {
+pub(in crate::cli) const fn severity(code: Code) -> Option<Severity> {
     match code.group() {
         Group::Accepted | Group::ResolvedRefs => Some(Severity::Error),
         Group::Warning => Some(Severity::Warning),

@@ -211,6 +211,8 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             jwks_url: lookup.platform.key_set_url(&self.key.namespace, &self.key.name),
             app: self.wanted.app.clone(),
             kind: self.wanted.kind,
+            wanted: self.wanted.clone(),
+            brought: self.brought,
             missing,
             jwks: json!({ "keys": published }).to_string(),
             revisions: self.usable.clone(),
