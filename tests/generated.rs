@@ -65,7 +65,8 @@ fn the_table_of_metrics_is_the_one_of_the_program() {
     let mut table = String::from("| metric | kind | labels | tells |\n|---|---|---|---|\n");
     for metric in hearthgate::proxy::Metrics::default().described() {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        table.push_str(&format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help));
+        let cells = [format!("`{}`", metric.name), metric.kind.into(), labels.join(", "), metric.help.into()];
+        table.extend(["| ", &cells.join(" | "), " |\n"]);
     }
     assert_committed("docs/observability.md", &format!("{before}{BEGIN}{table}{END}{after}"));
 }

@@ -76,8 +76,9 @@ impl Breaker {
             Phase::Open => {
                 let pause = Duration::from_secs(settings.open_seconds.into());
                 let waited = now.saturating_sub(state.opened_at);
-                if waited < pause {
-                    return Err(Open { retry_after: pause - waited });
+                let left = pause.saturating_sub(waited);
+                if !left.is_zero() {
+                    return Err(Open { retry_after: left });
                 }
                 state.phase = Phase::Probing;
                 true

@@ -47,14 +47,14 @@ struct Link {
 pub fn verify(mut lines: impl BufRead, after: Option<&str>) -> Result<Verified, Broken> {
     let mut found = Verified { lines: 0, lost: 0, first: String::new(), last: after.unwrap_or(BEGINNING).to_owned() };
     let mut expected = after.map(str::to_owned);
-    let mut line = Vec::new();
+    let mut bytes = Vec::new();
     loop {
-        line.clear();
-        if lines.read_until(b'\n', &mut line)? == 0 {
+        bytes.clear();
+        if lines.read_until(b'\n', &mut bytes)? == 0 {
             return Ok(found);
         }
         found.lines += 1;
-        let text = line.strip_suffix(b"\n").ok_or(Broken::NoLine(found.lines))?;
+        let text = bytes.strip_suffix(b"\n").ok_or(Broken::NoLine(found.lines))?;
         let link: Link = serde_json::from_slice(text).map_err(|_| Broken::NoLine(found.lines))?;
         if expected.as_ref().is_some_and(|expected| *expected != link.previous) {
             return Err(Broken::NotChained(found.lines));

@@ -56,7 +56,7 @@ fn fuzz(name: &str, seeds: &[&str], words: &[&str], target: impl Fn(&[u8]) -> u6
     let seed = seed.unwrap_or_else(|| outcome((name, std::process::id(), jiff::Timestamp::now().as_nanosecond())));
     let mut random = Random(seed);
     let mut pool: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
-    let mut seen = HashSet::new();
+    let mut outcomes = HashSet::new();
     let (began, mut runs) = (Instant::now(), 0_u64);
     while began.elapsed() < time {
         let mut input = random.pick(&pool).clone();
@@ -68,12 +68,12 @@ fn fuzz(name: &str, seeds: &[&str], words: &[&str], target: impl Fn(&[u8]) -> u6
         let Ok(came_to) = catch_unwind(AssertUnwindSafe(|| target(&input))) else {
             panic!("{name} failed with {SEED}={seed}, run {runs}: {:?}", String::from_utf8_lossy(&input));
         };
-        if seen.insert(came_to) && pool.len() < POOL {
+        if outcomes.insert(came_to) && pool.len() < POOL {
             pool.push(input);
         }
     }
-    println!("{name}: {runs} runs, {} outcomes, {SEED}={seed}", seen.len());
-    assert!(seen.len() > 1, "{name} comes to one outcome whatever the input: the target looks at nothing");
+    println!("{name}: {runs} runs, {} outcomes, {SEED}={seed}", outcomes.len());
+    assert!(outcomes.len() > 1, "{name} comes to one outcome whatever the input: the target looks at nothing");
 }
 
 fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], random: &mut Random) {
