@@ -232,7 +232,7 @@ async fn forgetting_drops_exactly_the_token_that_was_used() {
     let second = bench.tokens.authorization(&bench.activation).await.unwrap();
     assert_eq!(second.header.clone().unwrap(), "Bearer token-2");
     bench.tokens.forget(&bench.activation, &first);
-    assert_eq!(bench.tokens.authorization(&bench.activation).await.unwrap(), second);
+    assert_eq!(bench.tokens.authorization(&bench.activation).await.unwrap().header, second.header);
     assert_eq!(bench.asked(), 2);
 }
 

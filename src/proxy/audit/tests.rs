@@ -92,7 +92,8 @@ async fn the_chain_goes_on_after_a_restart_and_shows_every_change() {
     assert_eq!((whole.lines, whole.lost), (10, 0));
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let without_fourth: String = [&lines[..3], &lines[4..]].concat().into_iter().flat_map(|line| [line, "\n"]).collect();
+    let without_fourth: String =
+        [&lines[..3], &lines[4..]].concat().into_iter().flat_map(|line| [line, "\n"]).collect();
     for (changed, line) in [
         (text.replacen("request-3", "request-X", 1), 5),
         (without_fourth, 4),

@@ -203,10 +203,14 @@ fn last_hash(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BEGINNING.to_owned()),
         Err(error) => return Err(error),
     };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LINE)))?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        // A pipe or a device keeps nothing to go on from.
+        return Ok(BEGINNING.to_owned());
+    }
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(LONGEST_LINE)))?;
     let mut end = Vec::new();
-    file.read_to_end(&mut end)?;
+    file.take(LONGEST_LINE).read_to_end(&mut end)?;
     let whole = end.strip_suffix(b"\n").unwrap_or(&end);
     let last = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(if last.is_empty() { BEGINNING.to_owned() } else { hash(last) })

@@ -207,11 +207,18 @@ impl Proxy {
                 let failed = answer.status().is_server_error() && answer.status() != StatusCode::NOT_IMPLEMENTED;
                 admitted.ended(failed, settings, self.traffic.now())
             }
-            // The client's own fault.
-            Err(CallError::RequestBody) => false,
             Err(error) => {
                 tracing::warn!(adapter = %adapter.key, %error, request_id = request_id.as_str(), "the call to the EHR failed");
-                admitted.ended(true, settings, self.traffic.now())
+                match error {
+                    // The client's own fault, and what every pooled connection comes to in the end: they tell nothing
+                    // of the EHR's health.
+                    CallError::RequestBody | CallError::Broken(_) => false,
+                    CallError::AddressNotAllowed { .. }
+                    | CallError::Connect(_)
+                    | CallError::Tls(_)
+                    | CallError::TlsSettings(_)
+                    | CallError::Timeout { .. } => admitted.ended(true, settings, self.traffic.now()),
+                }
             }
         };
         if opened {

@@ -50,7 +50,7 @@ async fn the_audit_log_tells_of_requests_and_of_no_patient() {
     let token = setup.token_at("epic").await;
     setup.get("/epic/fhir/Patient/eve-secret-id?_summary=secret-word", &token).await;
     setup.get("/epic/fhir/Encounter/eve-secret-id", &token).await;
-    setup.get("/epic/fhir/Patient/eve-secret-id", "no token").await;
+    setup.get("/epic/fhir/Patient/eve-secret-id", "nothing").await;
     setup.ask("GET", "/epic/oauth2/jwks", &[], "").await;
     drop(setup);
     finished.await.unwrap();
@@ -73,7 +73,7 @@ async fn the_audit_log_tells_of_requests_and_of_no_patient() {
             "token default/schedule-sync    permit  200",
             "fhir default/schedule-sync default/sync-epic read Patient permit  200",
             "fhir default/schedule-sync default/sync-epic read Encounter deny HG7008 403",
-            "fhir      deny HG7002 401",
+            "fhir     deny HG7002 401",
         ]
     );
     assert_eq!(lines[1]["activationGeneration"], 1);
