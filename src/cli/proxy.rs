@@ -160,11 +160,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     unready.cancel();
     tracing::info!(seconds = arguments.shutdown_delay, "ending: requests are still taken for a moment");
     tokio::time::sleep(Duration::from_secs(arguments.shutdown_delay)).await;
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     traces::finish(traces).await;
     Ok(())
 }

@@ -174,11 +174,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     traces::finish(traces).await;
     Ok(())
 }
@@ -232,6 +228,10 @@ fn console(
     admin: SocketAddr,
     stop: &CancellationToken,
 ) -> Result<axum::Router, NoRandomness> {
+    if !admin.ip().is_loopback() {
+        tracing::warn!(%admin, "no console: it shows everything to whoever reaches it, so it is on loopback only");
+        return Ok(axum::Router::new());
+    }
     let is_default = admin.to_string() == "127.0.0.1:9090";
     let options = if is_default { String::new() } else { format!("--server http://{admin}") };
     let terminal = Terminal { options, in_cluster: false };

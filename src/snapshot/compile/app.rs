@@ -43,6 +43,8 @@ pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<Object
         let detail = Detail::App { client_id: app.client_id.clone(), suspended: app.suspend };
         let mut report = Report::new(ObjectReference::new(Kind::App, key.clone()), uid, generation, detail);
         report.findings = findings;
+        // Two secrets are there so that one can be replaced without an outage, by mistake too.
+        report.served_in_part = !app.client_secrets.is_empty();
         reports.add(report);
         checked.insert(key.clone(), app);
     }
@@ -82,19 +84,22 @@ fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<F
     };
     let inline_keys = spec.jwks.as_ref().map(|jwks| check_jwks(jwks, &mut findings));
     let mut client_secrets = Vec::new();
+    let mut faults = Vec::new();
     for (index, secret) in spec.client_secrets.iter().flatten().enumerate() {
         let field = format!("spec.clientSecrets[{index}].secretRef");
         match lookup.credential_text(&key.namespace, &secret.secret_ref, &Receiver::Ourselves, &field) {
-            Ok(text) if text.expose_secret().chars().count() < SHORTEST_CLIENT_SECRET => findings.push(invalid_entry(
+            Ok(text) if text.expose_secret().chars().count() < SHORTEST_CLIENT_SECRET => faults.push(invalid_entry(
                 &key.namespace,
                 &secret.secret_ref,
                 &field,
                 "is shorter than 16 characters, which is no client secret",
             )),
             Ok(text) => client_secrets.push(text),
-            Err(finding) => findings.push(finding),
+            Err(finding) => faults.push(finding),
         }
     }
+    let consolation = if client_secrets.is_empty() { "" } else { "; the app's other client secret still works" };
+    findings.extend(faults.into_iter().map(|fault| Finding { message: fault.message + consolation, ..fault }));
     let app = App {
         key: key.clone(),
         uid: identity(&object.metadata).0,
