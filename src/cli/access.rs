@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::completions;
 use super::live::LiveOptions;
 use super::offline::{Offline, Paths};
 use super::platform::PlatformOptions;
@@ -27,10 +29,10 @@ pub(super) struct AccessCommand {
     #[command(flatten)]
     paths: Paths,
     /// Only this app
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(completions::apps))]
     app: Option<String>,
     /// Only this gateway
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(completions::gateways))]
     gateway: Option<String>,
     /// Only who may send this, such as 'GET Patient/1'
     #[arg(long, value_name = "REQUEST")]

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use annotate_snippets::{Group, Level, Origin};
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::completions;
 use super::excerpt::{renderer, snippet};
 use super::live::{LiveOptions, LiveStatus};
 use super::offline::{Offline, Paths};
@@ -30,8 +32,10 @@ use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 )]
 pub(super) struct Why {
     /// The app
+    #[arg(add = ArgValueCandidates::new(completions::apps))]
     app: String,
     /// The gateway
+    #[arg(add = ArgValueCandidates::new(completions::gateways))]
     gateway: String,
     /// Method and path, such as 'GET Patient/1'
     request: RequestLine,
