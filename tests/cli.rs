@@ -127,7 +127,9 @@ fn what_commands_print_is_what_is_written_down() {
 #[test]
 fn sarif_is_what_the_official_schema_asks_for() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/sarif-2.1.0.json");
-    let schema = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    // As published, two patterns have a bracket that only lenient engines take for itself.
+    let schema = std::fs::read_to_string(schema).unwrap().replace("{2}]?$", r"{2}\\]?$");
+    let schema = serde_json::from_str(&schema).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     for path in ["broken", "new"] {
         let output = hearthgate(&["check", review().join(path).to_str().unwrap(), "-o", "sarif"]);
@@ -172,7 +174,8 @@ fn calls_in(line: &str) -> Vec<Vec<String>> {
         }
     }
     let mut calls = Vec::new();
-    let mut rest = words.iter().map(|word| word.trim_start_matches("<(").trim_start_matches("$(").trim_end_matches(')'));
+    let mut rest =
+        words.iter().map(|word| word.trim_start_matches("<(").trim_start_matches("$(").trim_end_matches(')'));
     while let Some(word) = rest.by_ref().find(|word| word.trim_start_matches("TOKEN=$(") == "hearthgate") {
         let ends = |word: &&str| ["|", ">", ">>", "&&", "#", "2>"].contains(word);
         let arguments = rest.by_ref().take_while(|word| !ends(word)).filter(|word| !word.is_empty());

@@ -67,7 +67,7 @@ const HEAD: [&str; 10] =
 impl AccessCommand {
     pub(super) fn run(self) -> Outcome {
         let (paths, _) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let offline = Offline::read(&paths, &platform)?;
         let now = self.at.unwrap_or_else(Timestamp::now);
         let mut all = access(&offline.compiled(), now);

@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
-use super::live::LiveStatus;
 use super::{Outcome, block_on};
 use crate::snapshot::Kind;
+use crate::snapshot::live::LiveStatus;
 use crate::source::loaded;
 use crate::values::code::Code;
 

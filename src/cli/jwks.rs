@@ -42,7 +42,7 @@ impl Jwks {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let status = self.live.status().await?;
-            let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+            let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
             let url = live.status_as::<ActivationStatus>().jwks_url.ok_or(JwksError::None(self.activation))?;
             if self.url {
                 println!("{url}");

@@ -7,6 +7,7 @@ mod access;
 mod check;
 mod cluster;
 mod completions;
+mod console;
 mod crds;
 mod excerpt;
 mod explain;
@@ -32,6 +33,7 @@ mod status;
 mod store;
 mod tls;
 mod token;
+mod told;
 mod why;
 
 use std::error::Error;

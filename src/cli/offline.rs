@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::live::{LiveError, LiveOptions, LiveStatus};
+use super::live::{LiveError, LiveOptions};
 use crate::api::activation::KeyPair;
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::{Compiled, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::loaded;

@@ -45,7 +45,7 @@ enum PemError {
 impl Pem {
     pub(super) fn run(self) -> Outcome {
         let status = block_on(self.live.status())??;
-        let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+        let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
         let activation: ActivationStatus = live.status_as();
         let pem = activation.certificate_pem.ok_or(PemError::None(self.activation))?;
         match self.output {

@@ -35,11 +35,11 @@ impl Probe {
             let deadline = Instant::now() + Duration::from_secs(self.wait);
             loop {
                 let status = self.live.status().await?;
-                let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+                let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
                 let key = &live.object.key;
                 self.live.send(reqwest::Method::POST, &format!("/probe/{}/{}", key.namespace, key.name)).await?;
                 let status = self.live.status().await?;
-                let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+                let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
                 let accepted = live.condition(condition::EHR_AUTHENTICATED);
                 let Some(accepted) = accepted else {
                     println!("{}: this method asks the EHR for no token", self.activation);

@@ -75,7 +75,7 @@ struct Raise {
 
 impl Rotate {
     pub(super) fn run(self) -> Outcome {
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let offline = Offline::read(&self.paths, &platform).map_err(RotateError::from)?;
         let raises = self.raises(&offline)?;
         let files = edited(&offline, &raises)?;

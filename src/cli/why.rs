@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 
 use super::completions;
 use super::excerpt::{renderer, snippet};
-use super::live::{LiveOptions, LiveStatus};
+use super::live::LiveOptions;
 use super::offline::{Offline, Paths};
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::api::ConditionStatus;
 use crate::api::common::condition;
 use crate::protocol::why::{Answer, Mark, Outcome as Verdict, Question, RequestLine, Stance, why};
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::resources::Location;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 
@@ -92,7 +93,7 @@ fn among(known: &[String]) -> String {
 impl Why {
     pub(super) fn run(self) -> Outcome {
         let (paths, live) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let offline = Offline::read(&paths, &platform)?;
         let (app, gateway) = self.subjects(&offline)?;
         let question = Question {

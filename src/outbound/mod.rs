@@ -6,6 +6,7 @@
 //! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
+//! | [`jwks`] | [`AppKeys`]: the key sets that apps publish, kept no longer than they say |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
 //! | [`programmed`] | what a replica tells of what it serves and heard |
 //! | [`probe`] | is the EHR there, is an app's link reachable, is the app healthy |
@@ -16,6 +17,7 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod discovery;
+pub mod jwks;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
@@ -26,6 +28,7 @@ pub mod token;
 
 pub use client::{CallError, EhrClient};
 pub use clock::{Clock, SystemClock};
+pub use jwks::AppKeys;
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
 pub use token::{EhrAuthorization, EhrTokenError, EhrTokens};
 

@@ -10,8 +10,10 @@ mod assumed;
 mod compile;
 pub mod data_adapter;
 pub mod difference;
+pub mod digest;
 pub mod gateway;
 pub mod key_pair;
+pub mod live;
 pub mod platform;
 pub mod report;
 pub mod resources;
@@ -19,7 +21,7 @@ pub mod routes;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
@@ -87,8 +89,6 @@ pub struct Snapshot {
     pub(super) activations_by_uid: HashMap<String, Arc<Activation>>,
     /// By gateway, then by app.
     pub(super) activations_by_pair: HashMap<ObjectKey, HashMap<ObjectKey, Arc<Activation>>>,
-    /// See [`Snapshot::digests`].
-    pub(super) digests: OnceLock<BTreeMap<ObjectReference, String>>,
 }
 
 impl Snapshot {

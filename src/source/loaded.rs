@@ -103,6 +103,13 @@ pub fn read(paths: &[PathBuf]) -> Loaded {
     loaded
 }
 
+/// Reads a text that stands in no file.
+pub fn read_text(name: &str, text: &str) -> Loaded {
+    let mut loaded = Loaded::default();
+    loaded.add(vec![Arc::new(reading::read(name, text))]);
+    loaded
+}
+
 /// Reads one directory again and again; what did not change is not judged again.
 #[derive(Debug)]
 pub(super) struct Reader {

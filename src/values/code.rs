@@ -137,7 +137,7 @@ codes! {
         "Wait a few seconds. If it stays so, the control plane is not running or cannot write: see its log.";
     KeyLost = "HG3002", KeyReady, "KeyLost",
         "A key that was recorded or pinned is gone, and so perhaps is what the EHR trusts. No new key is made in its place.",
-        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR.";
+        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR. The same goes for a key of your own that another one replaced in its Secret.";
     KeyBelongsToAnother = "HG3003", KeyReady, "KeyBelongsToAnother",
         "A Secret of the key's name exists, but belongs to another App, has another algorithm or size, or its halves do not fit. It is left untouched.",
         "Give keyPair.name another value, or remove the foreign Secret.";
@@ -276,6 +276,12 @@ codes! {
     GatewaySigningUnready = "HG7027", Request, "GatewaySigningUnready",
         "The gateway's own signing key is not there yet.",
         "Wait a few seconds and try again.";
+    ClientAssertionRefused = "HG7028", Request, "ClientAssertionRefused",
+        "The client assertion (private_key_jwt) cannot be taken, whoever sent it: its form, algorithm, audience, times or jti.",
+        "Correct what the message names. The assertion is a JWT with iss and sub (the client ID), aud (the token endpoint's URL), exp (at most 5 minutes ahead) and a fresh jti, signed with a registered key.";
+    StoreAway = "HG7029", Request, "StoreAway",
+        "The store that the replicas share cannot be reached, and this request needs it: what may be used once could otherwise be used twice.",
+        "Try again as Retry-After says. If it stays so, the platform team looks at the store (--store).";
     EhrRefusedToken = "HG7040", Request, "EhrRefusedToken",
         "The EHR refuses to give Hearthgate a token for this activation.",
         "Ask the platform team: the activation's nextStep says what is missing.";

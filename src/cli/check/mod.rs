@@ -3,7 +3,7 @@
 mod github;
 mod json;
 mod junit;
-mod problem;
+pub(super) mod problem;
 mod sarif;
 mod suppression;
 mod text;
@@ -64,7 +64,7 @@ enum Output {
 impl Check {
     pub(super) fn run(self) -> Outcome {
         readable(&self.paths)?;
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let loaded = loaded::read(&self.paths);
         let mut resources = loaded.resources();
         if self.secrets_elsewhere {

@@ -13,7 +13,7 @@ use crate::values::code::{Code, Group};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
+pub(in crate::cli) enum Severity {
     /// The object, or what refers to it, would not be served.
     Error,
     /// Worth knowing.
@@ -119,7 +119,7 @@ impl Problems {
 }
 
 /// Offline there are no keys yet, and nothing has been asked: those verdicts say nothing about the YAML.
-pub(super) const fn severity(code: Code) -> Option<Severity> {
+pub(in crate::cli) const fn severity(code: Code) -> Option<Severity> {
     match code.group() {
         Group::Accepted | Group::ResolvedRefs => Some(Severity::Error),
         Group::Warning => Some(Severity::Warning),

@@ -4,7 +4,6 @@ mod feed;
 mod quickstart;
 mod registrar;
 mod standalone;
-mod status_document;
 mod summary;
 
 use std::net::SocketAddr;
