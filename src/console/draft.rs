@@ -141,19 +141,15 @@ pub fn secret_lines(answers: &Answers, namespace: &str) -> Vec<String> {
 }
 
 /// Lines that commit a file.
-pub fn git_lines(file: &str, branch: &str, message: &str) -> Vec<String> {
-    vec![
-        format!("git switch -c {branch}"),
-        "hearthgate check .".to_owned(),
-        format!("git add {file}"),
-        format!("git commit -m \"{message}\""),
-        "git push -u origin HEAD".to_owned(),
-    ]
+pub fn git_lines(file: &str, branch: &str, message: &str) -> String {
+    format!(
+        "git switch -c {branch}\nhearthgate check .\ngit add {file}\ngit commit -m \"{message}\"\ngit push -u origin HEAD"
+    )
 }
 
 /// Lines that apply a file without git.
-pub fn kubectl_lines(file: &str) -> Vec<String> {
-    vec![format!("kubectl apply --dry-run=server -f {file}"), format!("kubectl apply -f {file}")]
+pub fn kubectl_lines(file: &str) -> String {
+    format!("kubectl apply --dry-run=server -f {file}\nkubectl apply -f {file}")
 }
 
 #[cfg(test)]

@@ -294,9 +294,9 @@ pub struct Review {
     /// Where the file can be had.
     pub download: String,
     /// Lines that commit it.
-    pub git: Vec<String>,
+    pub git: String,
     /// Lines that apply it without git.
-    pub kubectl: Vec<String>,
+    pub kubectl: String,
     /// Lines that make the Secrets that it names.
     pub secrets: Vec<String>,
     /// Where to go on from here.

@@ -83,6 +83,8 @@ pub struct Frame {
     pub known: String,
     /// The address to ask for news of; empty: the page does not change by itself.
     pub own_address: String,
+    /// Whether the world outside is asked elsewhere.
+    pub is_standby: bool,
     /// The same from a terminal.
     pub lines: Lines,
 }
@@ -110,6 +112,7 @@ impl Frame {
             known: known(&tag(shared, model)),
             tag: tag(shared, model),
             own_address: visitor.address.clone(),
+            is_standby: model.is_standby,
             lines: Lines { in_cluster: shared.terminal.in_cluster, ..Lines::default() },
         }
     }
@@ -118,6 +121,13 @@ impl Frame {
     #[must_use]
     pub fn still(self) -> Self {
         Self { own_address: String::new(), ..self }
+    }
+
+    /// With the line that checks what a form writes.
+    #[must_use]
+    pub fn check(mut self) -> Self {
+        self.lines.hearthgate.push("hearthgate check .".to_owned());
+        self
     }
 
     /// With a line of kubectl; `-n` is added.

@@ -7,8 +7,8 @@ use super::pages::moment;
 use super::state::State;
 use crate::api::ConditionStatus;
 
-/// The width of the picture, in its own units.
-const WIDTH: f64 = 480.0;
+/// The width of the picture, in percent: it is as wide as there is room, and its text keeps its size.
+const WIDTH: f64 = 100.0;
 /// The time that it shows.
 const SHOWN: SignedDuration = SignedDuration::from_hours(24);
 /// Changes that are told in words.
@@ -59,7 +59,7 @@ impl Plot {
         let ends = changes.iter().skip(1).map(|next| next.at).chain([now]);
         let parts = changes.iter().zip(ends).filter(|(_, end)| *end > begin).map(|(change, end)| {
             let start = position(change.at.max(begin), begin);
-            Part { start, width: (position(end, begin) - start).max(1.0), state: state(change.status) }
+            Part { start, width: (position(end, begin) - start).max(0.3), state: state(change.status) }
         });
         let told = changes.iter().rev().take(TOLD).map(|change| Told {
             at: moment(change.at),
@@ -119,13 +119,13 @@ mod tests {
         assert_eq!(
             plot.parts,
             [
-                Part { start: 0.0, width: 240.0, state: State::Ready },
-                Part { start: 240.0, width: 120.0, state: State::Failing },
-                Part { start: 360.0, width: 120.0, state: State::Ready },
+                Part { start: 0.0, width: 50.0, state: State::Ready },
+                Part { start: 50.0, width: 25.0, state: State::Failing },
+                Part { start: 75.0, width: 25.0, state: State::Ready },
             ]
         );
         let ticks: Vec<_> = plot.ticks.iter().map(|(at, text)| (at.round(), text.as_str())).collect();
-        assert_eq!(ticks, [(120.0, "18:00"), (240.0, "00:00"), (360.0, "06:00"), (480.0, "12:00")]);
+        assert_eq!(ticks, [(25.0, "18:00"), (50.0, "00:00"), (75.0, "06:00"), (100.0, "12:00")]);
         assert_eq!(plot.title, "Healthy, last 24 hours; now: Because");
     }
 
@@ -136,6 +136,6 @@ mod tests {
             change("2026-02-02T00:00:00Z", ConditionStatus::True),
         ];
         let plot = Plot::of(&track, "Healthy", "2026-03-02T12:00:00Z".parse().unwrap());
-        assert_eq!(plot.parts, [Part { start: 0.0, width: 480.0, state: State::Ready }]);
+        assert_eq!(plot.parts, [Part { start: 0.0, width: 100.0, state: State::Ready }]);
     }
 }

@@ -86,8 +86,9 @@ fn with_key(connection: &Connection) -> [String; 4] {
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     [
         format!(
-            r#"# $ASSERTION: a JWT with iss and sub {id}, aud the URL below, exp in at most five minutes and a fresh
-# jti, signed (RS384 or ES384) with the private key whose public half is registered.
+            r#"# $ASSERTION is a JWT, signed (RS384 or ES384) with the private key whose public half is registered:
+# iss and sub {id},
+# aud the URL below, exp in at most five minutes, a fresh jti. The tab Python makes one.
 curl --silent \
   --data grant_type=client_credentials \
   --data client_assertion_type={kind} \

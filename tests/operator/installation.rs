@@ -182,8 +182,13 @@ impl<'plane> Installation<'plane> {
 
     /// Starts an operator with some options in place of the chart's, and others besides.
     pub async fn operator_with(&self, release: &Release, instead: &[String], more: &[String]) -> Process {
+        self.operator_at("127.0.0.1", release, instead, more).await
+    }
+
+    /// The same with its admin listener at this address.
+    pub async fn operator_at(&self, address: &str, release: &Release, instead: &[String], more: &[String]) -> Process {
         let admin = free_port();
-        let instead = [instead, &[format!("--admin-listen=127.0.0.1:{admin}")]].concat();
+        let instead = [instead, &[format!("--admin-listen={address}:{admin}")]].concat();
         let arguments = [release.arguments(Component::Operator, &instead), more.to_vec()].concat();
         self.process(&release.user(Component::Operator), &format!("operator-{admin}"), arguments, admin, 0).await
     }

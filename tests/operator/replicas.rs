@@ -12,7 +12,7 @@ use super::release::Component;
 use crate::support::control_plane::ControlPlane;
 
 /// An address of this machine that is no loopback one: EndpointSlices take no other.
-fn own_address() -> String {
+pub fn own_address() -> String {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     // Sends nothing; it only chooses where from. The test needs an address beside loopback.
     socket.connect("198.51.100.1:9").unwrap();

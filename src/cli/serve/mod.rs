@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use super::audit::AuditOptions;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
 use super::tls::TlsOptions;
+use super::traces::TraceOptions;
 
 /// Serve a directory of YAML: watch it, keep keys and state beside it, and proxy.
 ///
@@ -32,7 +34,7 @@ pub(super) struct Serve {
     /// Where apps and EHRs call
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "HEARTHGATE_LISTEN")]
     listen: SocketAddr,
-    /// Where health, metrics and status are
+    /// Where the console, health, metrics and status are
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "HEARTHGATE_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
     /// Where keys and state are kept [default: DIRECTORY/.hearthgate]
@@ -52,6 +54,10 @@ pub(super) struct Serve {
     sandbox_register: Register,
     #[command(flatten)]
     tls: TlsOptions,
+    #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
+    traces: TraceOptions,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]

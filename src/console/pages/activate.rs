@@ -28,7 +28,8 @@ pub async fn get(
     let model = shared.model.borrow().clone();
     let frame = Frame::new(&shared, &model, &visitor, Section::Activations, "Activate an app")
         .still()
-        .hearthgate(&shared, "new activation");
+        .check()
+        .kubectl("get activations.hearthgate.dev -o yaml");
     let answers = Answers::parse(query.as_deref().unwrap_or_default());
     let page = tokio::task::spawn_blocking(move || page(&shared, &model, frame, answers)).await;
     let page = page.map_err(|error| PageError::Form(error.to_string()))?;

@@ -63,7 +63,7 @@ struct Page {
 struct Scope {
     text: String,
     /// Where not all of it is granted, and by whom it is dropped.
-    dropped: Vec<String>,
+    dropped: Vec<(String, String)>,
 }
 
 /// Where the app is activated.
@@ -186,7 +186,8 @@ fn scopes(spec: Option<&api::AppSpec>, activations: &[&LiveObject]) -> Vec<Scope
             let of_it = dropped.iter().filter(|lost| {
                 lost.scope == *scope || lost.scope.rsplit_once('.').is_some_and(|(lost, _)| lost == resource)
             });
-            let said: BTreeSet<String> = of_it.map(|lost| format!("{} by {}", lost.scope, lost.dropped_by)).collect();
+            let said: BTreeSet<(String, String)> =
+                of_it.map(|lost| (lost.scope.clone(), lost.dropped_by.clone())).collect();
             Scope { text: scope.clone(), dropped: said.into_iter().collect() }
         })
         .collect()

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use request::{RequestLine, RequestLineError};
 
-use super::fhir::{self, Denial, Parts};
+use super::fhir::{self, Access, Denial, Parts};
 use super::oauth::{OAuthError, client_credentials};
 use super::private_api::{self, PrivateApiRefused};
 use super::route::{self, Endpoint, RouteError};
@@ -254,15 +254,22 @@ fn of_fhir(
         Ok(interaction) => interaction,
         Err(denial) => return Answer::denied(denial.code(), denial.to_string(), Vec::new()),
     };
-    let decide = |scopes: &ScopeSet| fhir::decide(scopes, operations, &interaction, parts, None);
+    let decide =
+        |scopes: &ScopeSet| fhir::decide(&Access { scopes, patient: None }, operations, &interaction, parts, None);
     let what = match interaction.resource_type() {
         Some(name) => format!("{} of {name}", interaction.name()),
         None => interaction.name().to_owned(),
     };
     match decide(scopes) {
-        Ok(()) => match unready(activation) {
+        Ok(permit) => match unready(activation) {
             Some(answer) => answer,
-            None => Answer::permitted(what, layers::marks(world, activation, |own| decide(own).is_ok())),
+            None => {
+                let message = match permit.limits() {
+                    Some(limits) => format!("{what}, {limits}"),
+                    None => what,
+                };
+                Answer::permitted(message, layers::marks(world, activation, |own| decide(own).is_ok()))
+            }
         },
         Err(denial) => {
             let marks = match &denial {
