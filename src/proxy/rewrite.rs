@@ -123,7 +123,6 @@ impl Rewriter {
     }
 
     /// With another say about the links of pages than moving them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the links of searches are built on it"))]
     pub(super) fn with_pages(mut self, pages: Box<dyn Pages>) -> Self {
         self.pages = Some(pages);
         self
