@@ -1,6 +1,11 @@
 //! The console in a real browser: every page with 500 apps, both forms to their end, the downloads, and axe-core.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
 
 mod support;
 
@@ -166,8 +171,41 @@ async fn no_page_lets_a_browser_run_or_fetch_anything_foreign() {
         assert!(!answer.text.contains(" style=") && !answer.text.contains("<style"), "{path}");
         assert!(!answer.text.contains("quickstart-secret-for-tests-only"), "{path} shows a secret");
     }
+    let hostile = "'\"><script>alert(1)</script>'";
+    server.edit("app.yaml", "displayName: Schedule Sync", &format!("displayName: {hostile}"));
+    server
+        .eventually("a hostile name is shown as text", || async {
+            let page = server.send(server.client.get(server.admin(&format!("{HOME}apps")))).await.text;
+            assert!(!page.contains("<script>alert"), "{page}");
+            page.contains("&#60;script&#62;alert(1)")
+        })
+        .await;
     let foreign = server.client.get(server.admin(HOME)).header("Host", "evil.example");
     assert_eq!(server.send(foreign).await.status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn on_another_address_than_loopback_a_standalone_server_has_no_console() {
+    let admin = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Command::new(BINARY)
+        .args(["serve", "--listen=127.0.0.1:0", &format!("--admin-listen={admin}")])
+        .arg(directory.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", admin.port());
+    let start = std::time::Instant::now();
+    while client.get(url("/livez")).send().await.is_err() && start.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let console = client.get(url("/console/")).send().await.map(|answer| answer.status());
+    let health = client.get(url("/livez")).send().await.map(|answer| answer.status());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!((health.unwrap(), console.unwrap()), (StatusCode::OK, StatusCode::NOT_FOUND));
 }
 
 #[tokio::test]

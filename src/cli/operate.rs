@@ -54,7 +54,7 @@ pub(super) struct Operate {
     /// The token that the proxies are asked with [default: the one that the chart mounts, where there is one]
     #[arg(long, value_name = "PATH")]
     proxies_token_file: Option<PathBuf>,
-    /// Where health, metrics and status are; elsewhere than on loopback all but health and metrics ask for a token
+    /// Where the console, health, metrics and status are; elsewhere than on loopback all but health and metrics ask for a token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "HEARTHGATE_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
     /// Name of the Lease, in the pod's namespace: operators with the same one take turns

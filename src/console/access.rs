@@ -10,6 +10,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -17,6 +18,8 @@ use serde::Deserialize;
 use super::error::PageError;
 use super::{Access, Person, Shared};
 
+/// What the API server calls all namespaces at once.
+const ALL_ENVIRONMENTS: &str = "";
 const COOKIE_NAME: &str = "hearthgate-console";
 
 /// Who looks at a page, and at which.
@@ -47,13 +50,10 @@ pub async fn only_permitted(
             let Some(person) = person(&shared, access, request.headers()).await else {
                 return to_login(request.headers());
             };
-            let mut permitted = Vec::new();
-            for environment in all {
-                if (access.may_read)(person.clone(), environment.clone()).await {
-                    permitted.push(environment);
-                } else if environment == namespace {
-                    return PageError::NotPermitted { person: person.name, namespace }.into_response();
-                }
+            let permitted = permitted(access, &person, all).await;
+            if !namespace.is_empty() && !permitted.contains(&namespace) {
+                // The same whether it exists or not: names of environments are told to nobody else.
+                return PageError::NotPermitted { person: person.name, namespace }.into_response();
             }
             (Some(person), permitted)
         }
@@ -64,6 +64,15 @@ pub async fn only_permitted(
     let address = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     request.extensions_mut().insert(Visitor { person, environments, namespace, address });
     next.run(request).await
+}
+
+/// The environments that a person may see. Whoever may see all is asked about once.
+async fn permitted(access: &Access, person: &Person, all: Vec<String>) -> Vec<String> {
+    if (access.may_read)(person.clone(), ALL_ENVIRONMENTS.to_owned()).await {
+        return all;
+    }
+    let verdicts = join_all(all.iter().map(|environment| (access.may_read)(person.clone(), environment.clone()))).await;
+    all.into_iter().zip(verdicts).filter(|(_, may)| *may).map(|(environment, _)| environment).collect()
 }
 
 /// To the login page; a page that asks for news is told to go there as a whole.

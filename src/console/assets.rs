@@ -16,6 +16,10 @@ const ICON: &str = include_str!("assets/icon.svg");
 /// htmx 2.0.11, as its npm package `htmx.org` ships it (Zero-Clause BSD; `assets/htmx.LICENSE.txt`).
 const HTMX: &str = include_str!("assets/htmx.min.js");
 
+/// idiomorph 0.8.0 with its extension for htmx, as its npm package `idiomorph` ships it (Zero-Clause BSD;
+/// `assets/idiomorph.LICENSE.txt`): news changes what changed and nothing else, so that focus and selection stay.
+const MORPH: &str = include_str!("assets/idiomorph.min.js");
+
 /// The names of the embedded files.
 pub struct Names {
     /// The style sheet.
@@ -24,6 +28,8 @@ pub struct Names {
     pub script: String,
     /// htmx.
     pub htmx: String,
+    /// idiomorph.
+    pub morph: String,
     /// The icon.
     pub icon: String,
 }
@@ -33,6 +39,7 @@ pub static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
     style: name("console", STYLE, "css"),
     script: name("console", SCRIPT, "js"),
     htmx: name("htmx", HTMX, "js"),
+    morph: name("idiomorph", MORPH, "js"),
     icon: name("icon", ICON, "svg"),
 });
 
@@ -47,6 +54,7 @@ pub async fn get(Path(file): Path<String>) -> Response {
         (&NAMES.style, STYLE, "text/css; charset=utf-8"),
         (&NAMES.script, SCRIPT, "text/javascript; charset=utf-8"),
         (&NAMES.htmx, HTMX, "text/javascript; charset=utf-8"),
+        (&NAMES.morph, MORPH, "text/javascript; charset=utf-8"),
         (&NAMES.icon, ICON, "image/svg+xml"),
     ];
     match known.into_iter().find(|(name, ..)| **name == file) {

@@ -30,7 +30,8 @@ pub enum PageError {
     NoCertificate(String),
     /// The person may not see the environment.
     #[error(
-        "{person} may not read the activations of environment {namespace}. Whoever manages the cluster can grant it with the ClusterRole hearthgate-viewer."
+        "{person} may not read the activations of environment {namespace}, or there is no such environment. Whoever manages \
+         the cluster can grant it: the ClusterRole view is enough."
     )]
     NotPermitted {
         /// Who asks.

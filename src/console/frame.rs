@@ -83,6 +83,8 @@ pub struct Frame {
     pub known: String,
     /// The address to ask for news of; empty: the page does not change by itself.
     pub own_address: String,
+    /// Whether the world outside is asked elsewhere.
+    pub is_standby: bool,
     /// The same from a terminal.
     pub lines: Lines,
 }
@@ -110,6 +112,7 @@ impl Frame {
             known: known(&tag(shared, model)),
             tag: tag(shared, model),
             own_address: visitor.address.clone(),
+            is_standby: model.is_standby,
             lines: Lines { in_cluster: shared.terminal.in_cluster, ..Lines::default() },
         }
     }

@@ -23,6 +23,7 @@ mod plot;
 mod respond;
 mod session;
 mod snippets;
+mod standby;
 mod state;
 
 pub use session::NoRandomness;
@@ -103,7 +104,7 @@ pub struct Problem {
 pub struct Access {
     /// Tells whose token this is. `None`: nobody's.
     pub authenticate: Arc<dyn Fn(SecretString) -> BoxFuture<'static, Option<Person>> + Send + Sync>,
-    /// Whether a person may read the objects of a namespace.
+    /// Whether a person may read the objects of a namespace; of all, where it is empty.
     pub may_read: Arc<dyn Fn(Person, String) -> BoxFuture<'static, bool> + Send + Sync>,
 }
 

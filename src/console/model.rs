@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
+use super::standby;
 use super::state::State;
 use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published, Resources};
@@ -23,6 +24,8 @@ pub struct Model {
     pub version: u64,
     /// What is told.
     pub live: Arc<LiveStatus>,
+    /// Whether that is only what follows from resources: the world outside is asked elsewhere, or was not asked yet.
+    pub is_standby: bool,
     /// What was compiled; `None` until the source has been read.
     pub published: Option<Arc<Published>>,
     /// The objects themselves.
@@ -94,13 +97,22 @@ pub fn follow(
         let mut history = History::default();
         let mut version = 0;
         loop {
-            let told = live.borrow_and_update().clone();
-            history.record(&told, Timestamp::now());
+            let mut told = live.borrow_and_update().clone();
+            let compiled = published.borrow_and_update().clone();
+            let mut is_standby = false;
+            match &compiled {
+                Some(compiled) if told.objects.is_empty() && !compiled.reports.is_empty() => {
+                    is_standby = true;
+                    told = Arc::new(standby::status(&compiled.reports, Timestamp::now()));
+                }
+                Some(_) | None => history.record(&told, Timestamp::now()),
+            }
             version += 1;
             sender.send_replace(Arc::new(Model {
                 version,
                 live: told,
-                published: published.borrow_and_update().clone(),
+                is_standby,
+                published: compiled,
                 resources: resources.borrow_and_update().clone(),
                 history: history.clone(),
             }));

@@ -147,3 +147,45 @@ impl Counts {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Kind, ObjectKey, ObjectReference};
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case::all_is_well(&[("Ready", "True", "Ready")], State::Ready)]
+    #[case::nothing_is_known(&[], State::Progress)]
+    #[case::a_reference_leads_nowhere(
+        &[("Ready", "False", "RefNotFound"), ("ResolvedRefs", "False", "RefNotFound")], State::Failing)]
+    #[case::nobody_has_registered_it(
+        &[("Ready", "False", "AwaitingRegistration"), ("EHRAuthenticated", "False", "AwaitingRegistration")],
+        State::Action)]
+    #[case::the_ehr_changed_its_mind(
+        &[("Ready", "False", "Refused"), ("EHRAuthenticated", "False", "Refused")], State::Failing)]
+    #[case::the_key_is_being_made(
+        &[("Ready", "False", "Creating"), ("KeyReady", "False", "Creating"),
+          ("EHRAuthenticated", "Unknown", "NotProbed")], State::Progress)]
+    #[case::somebody_switched_it_off(
+        &[("Ready", "False", "Suspended"), ("Programmed", "False", "Suspended")], State::Off)]
+    fn conditions_come_to_one_word(#[case] conditions: &[(&str, &str, &str)], #[case] state: State) {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(kind, status, reason)| {
+                json!({ "type": kind, "status": status, "reason": reason, "message": "", "observedGeneration": 1,
+                        "lastTransitionTime": "2026-01-01T00:00:00Z" })
+            })
+            .collect();
+        let object = ObjectReference::new(Kind::Activation, ObjectKey::new("north", "one"));
+        assert_eq!(State::of(&LiveObject::new(object, vec![], json!({ "conditions": conditions }))), state);
+    }
+
+    #[test]
+    fn a_bar_has_a_part_for_each_state_that_is_there() {
+        let counts = Counts::of([State::Ready, State::Failing, State::Ready, State::Ready]);
+        assert_eq!(counts.bar(), [(State::Failing, 0.0, 25.0), (State::Ready, 25.0, 75.0)]);
+        assert_eq!((counts.total(), counts.in_state(State::Off)), (4, 0));
+    }
+}

@@ -117,10 +117,13 @@ impl Browser {
         let axe = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}: scripts/test installs axe-core there", path.display()));
         self.driver.execute(axe, vec![]).await.unwrap();
-        let run =
-            "const done = arguments[arguments.length - 1]; axe.run().then(found => done(found.violations.map(one => ({
-            impact: one.impact, id: one.id, nodes: one.nodes.map(node => node.html + ' ' + node.failureSummary) }))));";
-        let found: Vec<Value> = self.driver.execute_async(run, vec![]).await.unwrap().convert().unwrap();
+        let run = "const done = arguments[arguments.length - 1]; axe.run().then(found => done({
+            passed: found.passes.length,
+            violations: found.violations.map(one => ({
+                impact: one.impact, id: one.id, nodes: one.nodes.map(node => node.html + ' ' + node.failureSummary) })) }));";
+        let found: Value = self.driver.execute_async(run, vec![]).await.unwrap().convert().unwrap();
+        assert!(found["passed"].as_u64() > Some(15), "axe-core looked at next to nothing: {found}");
+        let found = found["violations"].as_array().unwrap();
         let is_serious = |one: &&Value| matches!(one["impact"].as_str(), Some("serious" | "critical"));
         found.iter().filter(is_serious).map(|one| format!("{}: {}", one["id"], one["nodes"])).collect()
     }

@@ -49,6 +49,11 @@ async fn the_console_asks_who_one_is_and_shows_what_that_one_may_read() {
     assert!(page.contains("nothing that you may read"), "{page}");
     assert!(!page.contains(&installation.namespace), "not even its name");
 
+    let elsewhere = format!("{console}/environments/no-such-environment/");
+    for (token, status) in [(NOTHING, StatusCode::FORBIDDEN), (EVERYTHING, StatusCode::FORBIDDEN)] {
+        assert_eq!(answer(client.get(&elsewhere).bearer_auth(token), "etag").await.0, status, "{token}");
+    }
+
     // A browser signs in, and its cookie is no token.
     let login = |token: &str| {
         let body = format!("token={token}");

@@ -214,6 +214,10 @@ fn console(
     admin: SocketAddr,
     stop: &CancellationToken,
 ) -> Result<axum::Router, NoRandomness> {
+    if !admin.ip().is_loopback() {
+        tracing::warn!(%admin, "no console: it shows everything to whoever reaches it, so it is on loopback only");
+        return Ok(axum::Router::new());
+    }
     let is_default = admin.to_string() == "127.0.0.1:9090";
     let options = if is_default { String::new() } else { format!("--server http://{admin}") };
     let terminal = Terminal { options, in_cluster: false };

@@ -25,6 +25,7 @@ pub(super) struct Places {
 pub(super) fn text(places: &Places, objects: &[LiveObject]) -> String {
     let mut text = format!("\nHearthgate serves {}\n\n", places.directory);
     let _ = writeln!(text, "  apps and EHRs call   {}", places.public);
+    let _ = writeln!(text, "  the console          {}/console/", places.admin);
     let _ = writeln!(text, "  status and metrics   {}", places.admin);
     if let Some(sandbox) = &places.sandbox {
         let _ = writeln!(text, "  the simulated EHR    {sandbox}");

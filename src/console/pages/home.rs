@@ -9,7 +9,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::parts::{Cause, Link};
-use crate::api::ActivationStatus;
+use crate::api::common::condition;
+use crate::api::{ActivationStatus, ConditionStatus};
 use crate::console::Shared;
 use crate::console::access::Visitor;
 use crate::console::error::PageError;
@@ -31,6 +32,8 @@ struct Page {
     widgets: Vec<Widget>,
     troubles: Vec<Trouble>,
     more_troubles: usize,
+    outside: Vec<Outside>,
+    more_outside: usize,
     rejections: Vec<LiveRejection>,
     summary: String,
 }
@@ -38,6 +41,14 @@ struct Page {
 struct Widget {
     section: Section,
     counts: Counts,
+}
+
+/// Something of the world outside that does not answer as it should. It turns nobody's `Ready`.
+struct Outside {
+    link: Link,
+    condition: &'static str,
+    reason: String,
+    message: String,
 }
 
 /// A root cause, and what hangs on it.
@@ -70,6 +81,9 @@ pub async fn get(
         let mut troubles = troubles(&model, &namespace);
         let more_troubles = troubles.len().saturating_sub(CAUSES);
         troubles.truncate(CAUSES);
+        let mut outside = outside(&model, &namespace);
+        let more_outside = outside.len().saturating_sub(CAUSES);
+        outside.truncate(CAUSES);
         let rejections = model
             .live
             .rejections
@@ -77,8 +91,29 @@ pub async fn get(
             .filter(|rejection| rejection.object.as_ref().is_none_or(|object| object.key.namespace == namespace));
         let rejections: Vec<_> = rejections.cloned().collect();
         let summary = summary(&widgets);
-        Ok(Page { frame, widgets, troubles, more_troubles, rejections, summary }.render()?)
+        Ok(Page { frame, widgets, troubles, more_troubles, outside, more_outside, rejections, summary }.render()?)
     })
+}
+
+/// EHRs that are not reached, apps that are not healthy, launch URIs that lead nowhere.
+fn outside(model: &Model, namespace: &str) -> Vec<Outside> {
+    let watched = [
+        (Kind::DataAdapter, condition::REACHABLE),
+        (Kind::App, condition::HEALTHY),
+        (Kind::App, condition::LAUNCH_URI_REACHABLE),
+    ];
+    let of = |(kind, name): (Kind, &'static str)| {
+        model.of_kind(kind, namespace).filter_map(move |live| {
+            let told = live.condition(name).filter(|told| told.status == ConditionStatus::False)?;
+            Some(Outside {
+                link: Link::to(model, &live.object),
+                condition: name,
+                reason: told.reason.clone(),
+                message: told.message.clone(),
+            })
+        })
+    };
+    watched.into_iter().flat_map(of).collect()
 }
 
 fn counts(model: &Model, kind: Kind, namespace: &str) -> Counts {
