@@ -123,13 +123,7 @@ impl Proxy {
             };
             (permit, outgoing)
         };
-        if matches!(interaction, Interaction::ConditionalCreate(_)) {
-            let criteria = constrain::append(if_none_exist.as_deref(), &permit.if_none_exist);
-            let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&criteria).ok());
-            sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
-        } else {
-            sent.remove(IF_NONE_EXIST);
-        }
+        hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
             sent.remove(CONTENT_TYPE);
         }
@@ -202,6 +196,22 @@ impl Proxy {
 /// What a token gives.
 fn access(bearer: &Bearer) -> Access<'_> {
     Access { scopes: &bearer.scopes, patient: bearer.session.as_ref().and_then(|session| session.patient.as_deref()) }
+}
+
+/// `If-None-Exist` goes with a create only, and is held to what the scopes reach.
+fn hold_if_none_exist(
+    sent: &mut HeaderMap,
+    interaction: &Interaction<'_>,
+    given: Option<&str>,
+    permit: &Permit,
+) -> Result<(), FhirError> {
+    sent.remove(IF_NONE_EXIST);
+    if matches!(interaction, Interaction::ConditionalCreate(_)) {
+        let criteria = constrain::append(given, &permit.if_none_exist);
+        let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&criteria).ok());
+        sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
+    }
+    Ok(())
 }
 
 /// An export is asked for in no other way than `respond-async`; anything else is answered at once, since the place to

@@ -119,9 +119,9 @@ impl Links {
     fn try_seal(&self, leads: Leads, url: &str) -> Option<String> {
         let url = at_the_ehr(&self.gateway.data_adapter.fhir_base, url)?;
         let content = serde_json::to_vec(&Link { leads, url, asked: self.asked.clone() }).ok()?;
-        let sealer = sealer(&self.gateway)?;
+        let keys = sealer(&self.gateway)?;
         let until = self.now.checked_add(Span::new().hours(LIFETIME_HOURS)).ok()?;
-        let sealed = sealer.seal(sealer.address(Kind::Link, &self.owner), &content, until).ok()?;
+        let sealed = keys.seal(keys.address(Kind::Link, &self.owner), &content, until).ok()?;
         Some(URL_SAFE_NO_PAD.encode(sealed.as_bytes()))
     }
 
@@ -142,10 +142,10 @@ impl Pages for Links {
 
 /// Opens a link that was sealed for this client at this gateway, while it lives and still leads to the EHR.
 pub(super) fn open(gateway: &Gateway, bearer: &Bearer, token: &str, now: Timestamp) -> Option<Link> {
-    let sealer = sealer(gateway)?;
+    let keys = sealer(gateway)?;
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let sealed = Sealed::from_bytes(sealer.address(Kind::Link, &owner(bearer)), bytes).ok()?;
-    let content = sealer.open(&sealed).ok()?;
+    let sealed = Sealed::from_bytes(keys.address(Kind::Link, &owner(bearer)), bytes).ok()?;
+    let content = keys.open(&sealed).ok()?;
     if sealed.until() <= now {
         return None;
     }

@@ -60,7 +60,7 @@ fn lines(setup: &Setup) -> Vec<String> {
 
 async fn ask(setup: &Setup, token: &str, method: &str, path: &str, body: &str) -> Answer {
     let authorization = format!("Bearer {token}");
-    let form = path.contains("_search").then_some(FORM).unwrap_or(JSON);
+    let form = if path.contains("_search") { FORM } else { JSON };
     let mut headers = vec![("authorization", authorization.as_str())];
     if !body.is_empty() {
         headers.push(form);
