@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -16,6 +18,7 @@ use crate::snapshot::Kind;
 )]
 pub(super) struct Jwks {
     /// The activation.
+    #[arg(add = ArgValueCandidates::new(completions::activations))]
     activation: String,
     /// Only the URL that the EHR must be given.
     #[arg(long)]

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use super::completions;
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -26,6 +28,7 @@ use crate::source::loaded;
 )]
 pub(super) struct Token {
     /// The app.
+    #[arg(add = ArgValueCandidates::new(completions::apps))]
     app: String,
     /// The gateway [default: the only one that the app is activated on]
     #[arg(short, long)]
