@@ -185,6 +185,19 @@ async fn no_page_lets_a_browser_run_or_fetch_anything_foreign() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_yet_the_first_app_can_be_registered() {
+    let server = Standalone::launch("", &[]);
+    server.wait_ready().await;
+    let home = server.send(server.client.get(server.admin("/console/"))).await;
+    assert_eq!((home.status, home.headers["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, HOME));
+    let home = server.send(server.client.get(server.admin(HOME))).await;
+    assert!(home.text.contains("Nothing is here yet.") && home.text.contains("/register\""), "{}", home.text);
+    let draft = "appId=first&clientType=Public&redirectUris=https%3A%2F%2Fapp.example.org%2Fback";
+    let review = server.admin(&format!("{HOME}register?step=4&go=next&{draft}"));
+    assert!(server.send(server.client.get(review)).await.text.contains("it will be accepted"));
+}
+
+#[tokio::test]
 async fn on_another_address_than_loopback_a_standalone_server_has_no_console() {
     let admin = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();

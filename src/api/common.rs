@@ -14,8 +14,14 @@ pub const VERSION: &str = "v1alpha1";
 pub const USE_LABEL: &str = "hearthgate.dev/use";
 /// Annotation on a credential: the only hosts (comma separated) that it may be sent to.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "hearthgate.dev/allowed-hosts";
+/// Annotation on any object: codes (comma separated) that `hearthgate check` does not tell of it.
+pub const IGNORE_ANNOTATION: &str = "hearthgate.dev/ignore";
 /// Annotation on an Activation: a new value asks for a probe of the EHR now.
 pub const PROBE_REQUESTED_ANNOTATION: &str = "hearthgate.dev/probe-requested-at";
+
+/// Annotation on an Activation: the git revision that it was deployed from, put there by whatever deploys it. Audit lines
+/// carry it.
+pub const GIT_REVISION_ANNOTATION: &str = "hearthgate.dev/git-revision";
 
 /// A reference to another object of the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

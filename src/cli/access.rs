@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::completions;
 use super::live::LiveOptions;
 use super::offline::{Offline, Paths};
 use super::platform::PlatformOptions;
@@ -27,10 +29,10 @@ pub(super) struct AccessCommand {
     #[command(flatten)]
     paths: Paths,
     /// Only this app
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(completions::apps))]
     app: Option<String>,
     /// Only this gateway
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(completions::gateways))]
     gateway: Option<String>,
     /// Only who may send this, such as 'GET Patient/1'
     #[arg(long, value_name = "REQUEST")]
@@ -65,7 +67,7 @@ const HEAD: [&str; 10] =
 impl AccessCommand {
     pub(super) fn run(self) -> Outcome {
         let (paths, _) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let offline = Offline::read(&paths, &platform)?;
         let now = self.at.unwrap_or_else(Timestamp::now);
         let mut all = access(&offline.compiled(), now);

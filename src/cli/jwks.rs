@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use zeroize::Zeroizing;
 
+use super::completions;
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -20,7 +22,7 @@ use crate::values::key::{Algorithm, KeyProblem, SigningKey};
 )]
 pub(super) struct Jwks {
     /// The activation.
-    #[arg(required_unless_present = "key_file")]
+    #[arg(required_unless_present = "key_file", add = ArgValueCandidates::new(completions::activations))]
     activation: Option<String>,
     /// Print the public half of this private key (PKCS#8 PEM) instead, for an App's jwks
     #[arg(long, value_name = "FILE", conflicts_with_all = ["activation", "url"])]

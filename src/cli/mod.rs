@@ -4,8 +4,10 @@
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
 mod access;
+mod audit;
 mod check;
 mod cluster;
+mod completions;
 mod console;
 mod crds;
 mod excerpt;
@@ -14,6 +16,9 @@ mod jwks;
 mod listener;
 mod live;
 mod logging;
+mod man;
+mod members;
+mod new;
 mod offline;
 mod operate;
 mod pem;
@@ -21,6 +26,7 @@ mod plan;
 mod platform;
 mod probe;
 mod proxy;
+mod rotate;
 mod sandbox;
 mod serve;
 mod shutdown;
@@ -29,12 +35,14 @@ mod store;
 mod tls;
 mod token;
 mod told;
+mod traces;
 mod why;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::values::causes::with_causes;
 
@@ -60,12 +68,17 @@ enum Command {
     Plan(plan::Plan),
     Why(why::Why),
     Access(access::AccessCommand),
+    New(new::New),
+    Rotate(rotate::Rotate),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
     Jwks(jwks::Jwks),
     Token(token::Token),
     Probe(probe::Probe),
+    Audit(audit::Audit),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What a command comes to: an exit code, or why it could not run.
@@ -73,9 +86,11 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
     // The one crypto provider. It is only refused where another was installed before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Ends the program where a shell asks for candidates.
+    CompleteEnv::with_factory(command).var(completions::VARIABLE).complete();
+    let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
         Command::Serve(command) => command.run(),
@@ -85,6 +100,10 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Access(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Rotate(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),
@@ -92,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Jwks(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Audit(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {
         anstream::eprintln!("error: {}", with_causes(&*error));

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::live::{LiveError, LiveOptions};
+use crate::api::activation::KeyPair;
 use crate::snapshot::live::LiveStatus;
-use crate::snapshot::{Compiled, ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use crate::snapshot::{Compiled, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::loaded;
 
@@ -89,6 +90,26 @@ impl Offline {
             reports: &self.reports,
             assumed: &self.assumed,
         }
+    }
+
+    /// The key pair that an activation asks for.
+    pub(super) fn pair_of(&self, activation: &ObjectKey) -> Option<ObjectKey> {
+        let (pair, _) = self.key_pair(activation)?;
+        Some(activation.sibling(pair.name.as_deref().unwrap_or(&activation.name)))
+    }
+
+    /// The field of an activation that asks for a key pair.
+    pub(super) fn key_pair_field(&self, activation: &ObjectKey) -> Option<&'static str> {
+        self.key_pair(activation).map(|(_, field)| field)
+    }
+
+    fn key_pair(&self, activation: &ObjectKey) -> Option<(&KeyPair, &'static str)> {
+        let method = &self.resources.activations.get(activation)?.spec.ehr_authentication;
+        let system = method.system.as_ref().and_then(|system| system.backend_auth.as_ref());
+        let user = method.user.as_ref().and_then(|user| user.key_pair.as_ref());
+        system
+            .map(|own| (&own.key_pair, "spec.ehrAuthentication.system.backendAuth.keyPair"))
+            .or_else(|| Some((user?, "spec.ehrAuthentication.user.keyPair")))
     }
 
     /// What was taken for granted, in one line.

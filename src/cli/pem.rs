@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::LiveOptions;
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -18,6 +20,7 @@ use crate::snapshot::Kind;
 #[command(after_help = "Example:\n  hearthgate pem schedule-sync-at-epic --output schedule-sync.pem")]
 pub(super) struct Pem {
     /// The activation.
+    #[arg(add = ArgValueCandidates::new(completions::activations))]
     activation: String,
     /// Write to this file instead of standard output.
     #[arg(short, long)]

@@ -66,6 +66,11 @@ impl PlatformOptions {
         self.platform("", false)
     }
 
+    /// The platform where nothing is served and files are only looked at: as a standalone server would have it.
+    pub(super) fn offline(&self) -> Result<Platform, PublicUrlInvalid> {
+        self.platform("http://127.0.0.1:8080", true)
+    }
+
     /// The platform, where `served` is its URL without `--public-url`. `loopback`: whether this machine itself may be
     /// called without being asked (standalone and offline).
     pub(super) fn platform(&self, served: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {

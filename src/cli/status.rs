@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anstream::println;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::{LiveError, LiveOptions};
 use super::{Outcome, block_on};
 use crate::api::common::condition;
@@ -22,6 +24,7 @@ use crate::snapshot::{Kind, ObjectReference};
 )]
 pub(super) struct Status {
     /// An activation, app, gateway or adapter [default: everything]
+    #[arg(add = ArgValueCandidates::new(completions::anything))]
     name: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]

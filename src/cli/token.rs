@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::completions;
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -33,6 +35,7 @@ use crate::values::key::{Algorithm, KeyProblem, SignError, SigningKey};
 )]
 pub(super) struct Token {
     /// The app.
+    #[arg(add = ArgValueCandidates::new(completions::apps))]
     app: String,
     /// The gateway [default: the only one that the app is activated on]
     #[arg(short, long)]

@@ -20,6 +20,8 @@ use super::{Access, Person, Shared};
 
 /// What the API server calls all namespaces at once.
 const ALL_ENVIRONMENTS: &str = "";
+/// Where objects of a directory are that name no namespace.
+const STANDALONE_ENVIRONMENT: &str = "default";
 const COOKIE_NAME: &str = "hearthgate-console";
 
 /// Who looks at a page, and at which.
@@ -45,6 +47,8 @@ pub async fn only_permitted(
     let namespace = parameters.and_then(|Path(mut all)| all.remove("namespace")).unwrap_or_default();
     let all: Vec<String> = shared.model.borrow().environments().into_iter().map(str::to_owned).collect();
     let (person, environments) = match &shared.access {
+        // Standalone the first app can be registered before anything is there.
+        None if all.is_empty() => (None, vec![STANDALONE_ENVIRONMENT.to_owned()]),
         None => (None, all),
         Some(access) => {
             let Some(person) = person(&shared, access, request.headers()).await else {

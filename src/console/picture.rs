@@ -310,3 +310,71 @@ fn place(places: &mut BTreeMap<(usize, String), f64>, index: usize, column: &Col
         next = y + ROW;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::ObjectKey;
+    use crate::snapshot::live::LiveStatus;
+    use serde_json::json;
+
+    fn live(kind: Kind, name: &str, references: &[(Kind, String)], ready: bool) -> LiveObject {
+        let reference = |kind: Kind, name: &str| ObjectReference::new(kind, ObjectKey::new("north", name));
+        let (status, reason) = if ready { ("True", "Ready") } else { ("False", "RefNotFound") };
+        let condition = |kind: &str| {
+            json!({ "type": kind, "status": status, "reason": reason, "message": "", "observedGeneration": 1,
+                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        };
+        let references = references.iter().map(|(kind, name)| reference(*kind, name)).collect();
+        let conditions = json!({ "conditions": [condition("Ready"), condition("ResolvedRefs")] });
+        LiveObject::new(reference(kind, name), references, conditions)
+    }
+
+    /// So many activations, in turn on two gateways in front of one adapter; the last one fails.
+    fn model(activations: usize) -> Model {
+        let adapter = [(Kind::DataAdapter, "ehr".to_owned())];
+        let mut objects = vec![live(Kind::DataAdapter, "ehr", &[], true)];
+        objects.extend(["east", "west"].map(|gateway| live(Kind::Gateway, gateway, &adapter, true)));
+        for number in 0..activations {
+            let (app, gateway) = (format!("app-{number:02}"), if number % 2 == 0 { "east" } else { "west" });
+            objects.push(live(Kind::App, &app, &[], true));
+            let references = [(Kind::App, app), (Kind::Gateway, gateway.to_owned())];
+            objects.push(live(Kind::Activation, &format!("a-{number:02}"), &references, number + 1 < activations));
+        }
+        objects.sort_by(|one, other| one.object.cmp(&other.object));
+        Model { live: std::sync::Arc::new(LiveStatus { objects, ..LiveStatus::default() }), ..Model::default() }
+    }
+
+    fn texts(picture: &Picture, column: usize) -> Vec<&str> {
+        let in_column = |node: &&Node| (node.x - (COLUMN * float(column) + 1.0)).abs() < 0.1;
+        picture.nodes.iter().filter(in_column).map(|node| node.text.as_str()).collect()
+    }
+
+    #[test]
+    fn each_object_has_a_box_and_each_reference_a_line() {
+        let picture = Picture::of(&model(3), "north", &Part::default());
+        assert_eq!(texts(&picture, 0), ["app-00", "app-01", "app-02"]);
+        assert_eq!(texts(&picture, 1), ["a-02", "a-00", "a-01"], "by gateway, the worst first");
+        assert_eq!((texts(&picture, 2), texts(&picture, 3)), (vec!["east", "west"], vec!["ehr"]));
+        assert_eq!(picture.edges.len(), 3 + 3 + 2);
+        assert_eq!(Picture::of(&model(3), "south", &Part::default()).nodes.len(), 0);
+    }
+
+    #[test]
+    fn of_many_the_worst_are_drawn_and_the_others_gathered_by_gateway() {
+        let picture = Picture::of(&model(60), "north", &Part::default());
+        let activations = texts(&picture, 1);
+        assert_eq!(activations.len(), DRAWN + 2);
+        assert!(activations.contains(&"a-59"), "the one that fails is drawn");
+        let gathered: Vec<_> = activations.into_iter().filter(|text| text.ends_with(" more")).collect();
+        assert_eq!(gathered, ["10 more", "10 more"]);
+        for column in 0..5 {
+            let x = COLUMN * float(column) + 1.0;
+            let mut tops: Vec<f64> =
+                picture.nodes.iter().filter(|node| (node.x - x).abs() < 0.1).map(|node| node.y).collect();
+            tops.sort_by(f64::total_cmp);
+            assert!(tops.is_sorted_by(|one, next| next - one >= HEIGHT), "boxes lie upon each other: {tops:?}");
+            assert!(tops.iter().all(|top| top + HEIGHT <= picture.height));
+        }
+    }
+}

@@ -36,6 +36,17 @@ pub struct Loaded {
     readings: BTreeMap<Arc<str>, Arc<Reading>>,
 }
 
+/// Where an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPlace {
+    /// The file.
+    pub file: String,
+    /// A line of its document, from 1.
+    pub line: usize,
+    /// What comes before the paths of its fields: empty, or `items[3].`.
+    pub prefix: String,
+}
+
 /// A document that is not for us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ignored {
@@ -226,6 +237,15 @@ impl Loaded {
     /// The place of a field of an object (`spec.scopes[0]`; empty: the object), or of the nearest thing above it.
     pub fn locate(&self, object: &ObjectReference, path: &str) -> Option<Location> {
         self.sources.get(object).map(|source| source.locate(path, Place::Value))
+    }
+
+    /// The file that an object stands in, a line of its document, and its path there (`items[3].` in a list).
+    pub fn place(&self, object: &ObjectReference) -> Option<ObjectPlace> {
+        let source = self.sources.get(object)?;
+        let Location { file, line, .. } = source.locate("", Place::Value);
+        let prefix = source.prefix();
+        let dot = if prefix.is_empty() { "" } else { "." };
+        Some(ObjectPlace { file, line, prefix: format!("{prefix}{dot}") })
     }
 
     /// The text of a file as it may be shown: nothing of a Secret is in it.

@@ -399,6 +399,9 @@ codes! {
     DocumentIgnored = "HG8007", Warning, "DocumentIgnored",
         "The document is of a kind that Hearthgate does not read.",
         "Nothing, if that is meant.";
+    SuppressionUnused = "HG8008", Warning, "SuppressionUnused",
+        "A comment or annotation silences a code that nothing there has: it would hide the next finding.",
+        "Remove it, or correct the code.";
 }
 
 impl fmt::Display for Code {

@@ -71,9 +71,9 @@ enum PlanError {
 
 impl Plan {
     pub(super) fn run(self) -> Outcome {
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let old_platform = match &self.old_public_url {
-            Some(url) => self.platform.at(url).platform("", true)?,
+            Some(url) => self.platform.at(url).offline()?,
             None => platform.clone(),
         };
         let old = Offline::read(slice::from_ref(&self.old), &old_platform).map_err(PlanError::from)?;
