@@ -5,6 +5,7 @@
 //! | [`dial`], [`tls`] | the one way out: resolves a name, judges every address, dials exactly what was judged |
 //! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
+//! | `ehr_keys` | an EHR's key set, for the id_tokens of its users |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
 //! | [`programmed`] | what a replica tells of what it serves and heard |
@@ -16,6 +17,7 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod discovery;
+mod ehr_keys;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
@@ -27,7 +29,7 @@ pub mod token;
 pub use client::{CallError, EhrClient};
 pub use clock::{Clock, SystemClock};
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
-pub use token::{EhrAuthorization, EhrTokenError, EhrTokens};
+pub use token::{EhrAuthorization, EhrTokenError, EhrTokens, IdentityError, UserGrant, UserTokens};
 
 use http::{HeaderName, HeaderValue};
 

@@ -23,6 +23,7 @@ use super::request_id::RequestId;
 use super::rewrite::{Rewriter, Rewritten};
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::{self, Denial, Interaction, Parts};
+use crate::protocol::jwt::TokenRefused;
 use crate::protocol::{form, media_type};
 use crate::snapshot::{Gateway, Snapshot};
 use crate::values::code::Code;
@@ -86,6 +87,7 @@ impl FhirError {
             Self::Compressed => app(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::ContentTypeRefused),
             Self::Body(error) => body_refusal(*error),
             Self::Form => app(StatusCode::BAD_REQUEST, Code::ParameterRefused),
+            Self::Forward(ForwardError::SessionOver) => Unauthorized::from(TokenRefused::SessionOver).refusal(gateway),
             Self::Forward(error) => error.refusal(),
             Self::NotFhir(_) => {
                 Refusal::new(StatusCode::BAD_GATEWAY, Code::EhrAnswerUnusable, Side::Ehr, self.to_string())
@@ -172,7 +174,11 @@ impl Proxy {
             headers: sent,
             body: outgoing,
         };
-        let answer = self.forward(adapter, &Credentials::Activation(activation), draft, request_id).await?;
+        let credentials = match &bearer.session {
+            Some(session) => Credentials::Session(activation, session),
+            None => Credentials::Activation(activation),
+        };
+        let answer = self.forward(adapter, &credentials, draft, request_id).await?;
         pass_on(gateway, answer, interaction == Interaction::Read("Binary"))
     }
 }

@@ -8,14 +8,19 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, USER_AGENT}
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Proxy;
 use super::body::{self, Body, BodyError, Ending, Watched};
 use super::refusal::{Refusal, Side};
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::session;
+use super::session_tokens::{SessionError, SessionToken};
 use crate::outbound::{CallError, EhrAuthorization, EhrTokenError};
+use crate::protocol::jwt;
 use crate::snapshot::{Activation, DataAdapter, EhrAuthentication};
+use crate::store::FamilyId;
 use crate::values::code::Code;
 use http_body_util::BodyExt as _;
 
@@ -48,6 +53,8 @@ pub(super) enum Credentials<'request> {
     Open,
     /// The activation's.
     Activation(&'request Arc<Activation>),
+    /// A user's, by the session that the access token names.
+    Session(&'request Arc<Activation>, &'request jwt::Session),
     /// The adapter's External auth: the whole `Authorization` header.
     Fixed(&'request SecretString),
 }
@@ -61,6 +68,12 @@ pub(super) enum ForwardError {
     /// There is no token of the EHR.
     #[error("activation {activation}: {error}; its status.nextStep says what to do")]
     Token { activation: String, error: EhrTokenError },
+    /// The user's session at the EHR is over.
+    #[error("the user's session at the EHR is over")]
+    SessionOver,
+    /// The state that holds users' tokens cannot be reached.
+    #[error("the state that holds the user's session cannot be reached now")]
+    StoreAway,
     /// The External auth's secret is no header value.
     #[error("the adapter's External auth holds no usable credential")]
     Credential,
@@ -107,6 +120,8 @@ impl ForwardError {
                     _ => (StatusCode::BAD_GATEWAY, code, Side::Ehr),
                 }
             }
+            Self::SessionOver => (StatusCode::UNAUTHORIZED, Code::SessionOver, Side::App),
+            Self::StoreAway => (StatusCode::SERVICE_UNAVAILABLE, Code::StoreAway, Side::Gateway),
             Self::Credential => (StatusCode::BAD_GATEWAY, Code::ActivationKeyUnready, Side::Gateway),
             Self::Call(error) => match error {
                 CallError::AddressNotAllowed { .. } => {
@@ -172,12 +187,12 @@ impl Proxy {
         for (name, value) in &adapter.request_headers {
             draft.headers.insert(name, value.clone());
         }
-        let mut fresh_token_tried = false;
+        let mut refused = None;
         loop {
-            let (authorization, renewable) = self.authorization(credentials).await?;
+            let (authorization, renewable) = self.authorization(credentials, refused.as_ref()).await?;
             let (body, ending, replay) = match std::mem::replace(&mut draft.body, Outgoing::Whole(Bytes::new())) {
                 Outgoing::Whole(bytes) => {
-                    (body::full(bytes.clone()), None, (!fresh_token_tried).then_some(Outgoing::Whole(bytes)))
+                    (body::full(bytes.clone()), None, refused.is_none().then_some(Outgoing::Whole(bytes)))
                 }
                 Outgoing::Stream(body, ending) => (body, Some(ending), None),
             };
@@ -185,8 +200,8 @@ impl Proxy {
             *request.method_mut() = draft.method.clone();
             *request.uri_mut() = target.clone();
             *request.headers_mut() = draft.headers.clone();
-            if let Some(header) = authorization.as_ref().and_then(|authorization| authorization.header.clone()) {
-                request.headers_mut().insert(AUTHORIZATION, header);
+            if let Some(header) = authorization.as_ref().and_then(Authorization::header) {
+                request.headers_mut().insert(AUTHORIZATION, header.clone());
             } else if let Credentials::Fixed(header) = credentials {
                 let mut header = HeaderValue::from_str(header.expose_secret()).map_err(|_| ForwardError::Credential)?;
                 header.set_sensitive(true);
@@ -203,13 +218,15 @@ impl Proxy {
             })?;
             let status = answer.status();
             if status == StatusCode::UNAUTHORIZED {
-                if let (Credentials::Activation(activation), Some(used)) = (credentials, &authorization) {
+                if let (Credentials::Activation(activation), Some(Authorization::Activation(used))) =
+                    (credentials, &authorization)
+                {
                     self.ehr_tokens.forget(activation, used);
                 }
                 match replay {
                     Some(body) if renewable => {
                         draft.body = body;
-                        fresh_token_tried = true;
+                        refused = authorization;
                         continue;
                     }
                     Some(_) | None => return Err(ForwardError::CredentialsRefused),
@@ -230,15 +247,72 @@ impl Proxy {
     async fn authorization(
         &self,
         credentials: &Credentials<'_>,
-    ) -> Result<(Option<EhrAuthorization>, bool), ForwardError> {
-        let Credentials::Activation(activation) = credentials else { return Ok((None, false)) };
-        let renewable = match &activation.ehr_authentication {
-            EhrAuthentication::BackendAuth(_) | EhrAuthentication::ClientCredentials(_) => true,
-            EhrAuthentication::Basic(_) | EhrAuthentication::None | EhrAuthentication::User(_) => false,
+        refused: Option<&Authorization>,
+    ) -> Result<(Option<Authorization>, bool), ForwardError> {
+        match credentials {
+            Credentials::Open | Credentials::Fixed(_) => Ok((None, false)),
+            Credentials::Activation(activation) => {
+                let renewable = match &activation.ehr_authentication {
+                    EhrAuthentication::BackendAuth(_) | EhrAuthentication::ClientCredentials(_) => true,
+                    EhrAuthentication::Basic(_) | EhrAuthentication::None | EhrAuthentication::User(_) => false,
+                };
+                match self.ehr_tokens.authorization(activation).await {
+                    Ok(authorization) => Ok((Some(Authorization::Activation(authorization)), renewable)),
+                    Err(error) => Err(ForwardError::Token { activation: activation.key.to_string(), error }),
+                }
+            }
+            Credentials::Session(activation, session) => {
+                let refused = match refused {
+                    Some(Authorization::Session(used)) => Some(&**used),
+                    Some(Authorization::Activation(_)) | None => None,
+                };
+                let token = self.session_token(activation, session, refused).await?;
+                Ok((Some(Authorization::Session(token)), true))
+            }
+        }
+    }
+
+    async fn session_token(
+        &self,
+        activation: &Activation,
+        session: &jwt::Session,
+        refused: Option<&SessionToken>,
+    ) -> Result<Arc<SessionToken>, ForwardError> {
+        let gateway = &activation.gateway;
+        let (Some(records), Ok(family)) = (self.records(gateway), session.id.parse::<FamilyId>()) else {
+            return Err(ForwardError::SessionOver);
         };
-        match self.ehr_tokens.authorization(activation).await {
-            Ok(authorization) => Ok((Some(authorization), renewable)),
-            Err(error) => Err(ForwardError::Token { activation: activation.key.to_string(), error }),
+        match self.session_tokens.of(&self.ehr_tokens, &records, activation, family, refused).await {
+            Ok(token) => Ok(token),
+            Err(SessionError::Over) => {
+                // The app's refresh tokens end with it; that this replica cannot tell the others changes nothing here.
+                if let Err(error) = session::end(&records, gateway, family, Timestamp::now()).await {
+                    tracing::warn!(gateway = %gateway.key, %error, "a session that is over could not be ended");
+                }
+                Err(ForwardError::SessionOver)
+            }
+            Err(SessionError::Store(error)) => {
+                tracing::error!(gateway = %gateway.key, %error, "a user's session could not be read");
+                Err(ForwardError::StoreAway)
+            }
+            Err(SessionError::Ehr { error, .. }) => {
+                Err(ForwardError::Token { activation: activation.key.to_string(), error })
+            }
+        }
+    }
+}
+
+/// What goes along, and what names it.
+enum Authorization {
+    Activation(EhrAuthorization),
+    Session(Arc<SessionToken>),
+}
+
+impl Authorization {
+    fn header(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::Activation(authorization) => authorization.header.as_ref(),
+            Self::Session(token) => Some(&token.header),
         }
     }
 }

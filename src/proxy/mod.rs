@@ -4,14 +4,18 @@
 //! `outbound`'s; here they meet the wire.
 
 pub mod admin;
+mod authorize;
 mod bearer;
 mod body;
+mod browser;
+mod callback;
 mod document;
 mod fhir;
 mod forward;
 mod headers;
 mod jwks;
 mod key_set;
+mod launch;
 mod metadata;
 pub mod metrics;
 mod operation_outcome;
@@ -21,11 +25,14 @@ mod refusal;
 mod request_id;
 mod rewrite;
 pub mod server;
+mod session;
+mod session_tokens;
 mod shared_state;
 mod signatures;
 mod smart_configuration;
 mod throttle;
 mod token;
+mod user_grants;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -53,6 +60,7 @@ use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
+use session_tokens::SessionTokens;
 use signatures::Signatures;
 use throttle::Throttle;
 
@@ -89,6 +97,7 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
     limits: Limits,
     signatures: Signatures,
+    session_tokens: SessionTokens,
     throttle: Throttle,
 }
 
@@ -116,6 +125,7 @@ impl Proxy {
             metrics,
             limits,
             signatures: Signatures::default(),
+            session_tokens: SessionTokens::default(),
             throttle: Throttle::default(),
         }
     }
@@ -194,6 +204,13 @@ impl Proxy {
         let now = Timestamp::now();
         match endpoint {
             Endpoint::Token(gateway) => self.token(snapshot, gateway, (head, body), (peer, now), record).await,
+            Endpoint::Authorize(gateway) => {
+                self.authorize(snapshot, gateway, (head, body), (request_id, now), record).await
+            }
+            Endpoint::Callback(gateway) => self.callback(snapshot, gateway, head, (request_id, now), record).await,
+            Endpoint::Launch { gateway, app } => {
+                self.launch(snapshot, gateway, (app, head), (request_id, now), record).await
+            }
             Endpoint::Jwks(gateway) => jwks::answer(gateway),
             Endpoint::KeySet(pair) => key_set::answer(pair),
             Endpoint::SmartConfiguration(gateway) => smart_configuration::smart(gateway),

@@ -11,7 +11,6 @@ use crate::store::{Address, Kind, Records, Sealer};
 
 impl Proxy {
     /// What the gateway keeps and finds; `None` while it has no keys, and so nothing to seal with.
-    #[expect(dead_code, reason = "the endpoints that keep something are built on it")]
     pub(super) fn records(&self, gateway: &Gateway) -> Option<Records> {
         let current = gateway.signing.current.as_ref()?;
         let others = gateway.signing.revisions.iter().filter(|key| key.revision != current.revision);

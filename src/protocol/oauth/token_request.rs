@@ -16,6 +16,14 @@ pub struct TokenRequest {
     pub grant_type: Option<String>,
     /// `scope`
     pub scope: Option<String>,
+    /// `code`
+    pub code: Option<SecretString>,
+    /// `redirect_uri`
+    pub redirect_uri: Option<String>,
+    /// `code_verifier`
+    pub code_verifier: Option<SecretString>,
+    /// `refresh_token`
+    pub refresh_token: Option<SecretString>,
     /// `client_id`
     pub client_id: Option<String>,
     /// `client_secret`
@@ -46,6 +54,10 @@ impl TokenRequest {
             match name.as_ref() {
                 "grant_type" => request.grant_type = value,
                 "scope" => request.scope = value,
+                "code" => request.code = value.map(Into::into),
+                "redirect_uri" => request.redirect_uri = value,
+                "code_verifier" => request.code_verifier = value.map(Into::into),
+                "refresh_token" => request.refresh_token = value.map(Into::into),
                 "client_id" => request.client_id = value,
                 "client_secret" => request.client_secret = value.map(Into::into),
                 "client_assertion_type" => request.client_assertion_type = value,

@@ -5,6 +5,7 @@ mod fhir;
 mod http;
 mod private_api;
 mod token;
+mod user_launch;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
