@@ -1,7 +1,14 @@
 //! Whatever is generated and committed: each test fails when the committed copy is stale, and writes it anew with
 //! `UPDATE=1`. (`tests/crds.rs` holds the same for `crds/`.)
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
+
+#[path = "support/reference.rs"]
+mod reference;
 
 use std::fs;
 use std::path::Path;
@@ -41,4 +48,9 @@ fn the_crds_command_prints_what_the_folder_holds() {
         let body = text.trim_start_matches("---\n").trim_end();
         assert!(printed.contains(body), "hearthgate crds does not print what {} holds", path.display());
     }
+}
+
+#[test]
+fn the_reference_of_fields_is_the_one_of_the_crds() {
+    assert_committed("docs/reference.md", &reference::page(&printed(&["crds"])));
 }

@@ -12,10 +12,14 @@
 mod operator {
     pub mod crowd;
     pub mod faults;
+    pub mod front;
     pub mod installation;
     pub mod keys;
+    pub mod kills;
     pub mod ladder;
+    pub mod namespaces;
     pub mod outages;
+    pub mod release;
     pub mod replicas;
 }
 mod support;

@@ -6,11 +6,13 @@
 mod check;
 mod cluster;
 mod crds;
+mod excerpt;
 mod explain;
 mod jwks;
 mod listener;
 mod live;
 mod logging;
+mod offline;
 mod operate;
 mod pem;
 mod platform;
@@ -21,7 +23,9 @@ mod serve;
 mod shutdown;
 mod status;
 mod store;
+mod tls;
 mod token;
+mod why;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -49,6 +53,7 @@ enum Command {
     Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
+    Why(why::Why),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
@@ -72,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Pem(command) => command.run(),

@@ -10,7 +10,7 @@ use crate::values::url::{AddressPolicy, EndpointUrl, UrlError};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Installation")]
 pub(super) struct PlatformOptions {
-    /// The platform's public URL, as apps and EHRs reach it [default: that of --listen, by http]
+    /// The platform's public URL, as apps and EHRs reach it [default: that of --listen]
     #[arg(long, env = "HEARTHGATE_PUBLIC_URL")]
     public_url: Option<String>,
     /// Open a range of addresses (CIDR) that may be called, also by plain http; repeatable
@@ -54,10 +54,10 @@ impl PlatformOptions {
         self.platform("", false)
     }
 
-    /// The platform, where `listen` is what is served without `--public-url`. `loopback`: whether this machine itself
-    /// may be called without being asked (standalone and offline).
-    pub(super) fn platform(&self, listen: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
-        let text = self.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
+    /// The platform, where `served` is its URL without `--public-url`. `loopback`: whether this machine itself may be
+    /// called without being asked (standalone and offline).
+    pub(super) fn platform(&self, served: &str, loopback: bool) -> Result<Platform, PublicUrlInvalid> {
+        let text = self.public_url.clone().unwrap_or_else(|| served.to_owned());
         let public_url = EndpointUrl::parse(&text).map_err(|error| PublicUrlInvalid::NoUrl { text, error })?;
         let opened = self.allow_address.iter().copied();
         let ranges = opened.chain(AddressPolicy::loopback_ranges().into_iter().filter(|_| loopback));

@@ -16,10 +16,12 @@ use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::store::{StoreOptions, StoreOptionsError};
+use super::tls::TlsOptions;
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::tls::TlsFilesError;
 use crate::proxy::{Limits, Metrics};
 use crate::source::kubernetes::KubernetesSource;
 use crate::source::publish::Publisher;
@@ -46,6 +48,8 @@ pub(super) struct Proxy {
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     shutdown_delay: u64,
     #[command(flatten)]
+    tls: TlsOptions,
+    #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
     cluster: ClusterOptions,
@@ -64,6 +68,9 @@ enum ProxyError {
     /// `--public-url` is missing or no URL.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlInvalid),
+    /// `--tls-cert` or `--tls-key` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] StoreOptionsError),
@@ -93,6 +100,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let (unready, stop) = (CancellationToken::new(), CancellationToken::new());
     let work = TaskTracker::new();
     let platform = arguments.platform.of_cluster()?;
+    let tls = arguments.tls.open()?;
     let cluster = arguments.cluster.connect().await?;
     let store = arguments.store.open().await?;
     let public = listen("--listen", arguments.listen).await?;
@@ -120,7 +128,11 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         guard: (!arguments.admin_listen.ip().is_loopback()).then(|| cluster.guard()),
     };
     work.spawn(compiler.run(resources));
-    work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
+    if let Some(tls) = tls.clone() {
+        work.spawn(tls.follow(stop.clone()));
+    }
+    let ended = stop.clone().cancelled_owned();
+    work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     tracing::info!(listen = %arguments.listen, admin = %arguments.admin_listen, "the proxy runs");
 

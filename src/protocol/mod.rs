@@ -12,3 +12,4 @@ pub mod private_api;
 pub mod route;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod why;

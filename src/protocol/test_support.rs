@@ -93,6 +93,11 @@ impl World {
     }
 
     pub(crate) fn compile(&self) -> Snapshot {
+        compile(&self.resources(), &platform()).0
+    }
+
+    /// The objects as the compiler takes them.
+    pub(crate) fn resources(&self) -> Resources {
         let mut secrets = BTreeMap::new();
         for (name, entry, text) in [
             ("app", "secret", SECRET),
@@ -110,21 +115,14 @@ impl World {
             let secret = Secret::new(key.clone(), SecretUse::GatewaySigning, identity.annotations(), data.clone());
             secrets.insert(key, Arc::new(secret));
         }
-        let resources = Resources {
+        Resources {
             data_adapters: self.all("DataAdapter"),
             gateways: self.all("Gateway"),
             apps: self.all("App"),
             activations: self.all("Activation"),
             secrets,
             ..Resources::default()
-        };
-        let platform = Platform {
-            public_url: EndpointUrl::parse("https://gate.example.org").unwrap(),
-            addresses: AddressPolicy::new(AddressPolicy::loopback_ranges()),
-            public_hosts: BTreeMap::new(),
-            makes_keys: true,
-        };
-        compile(&resources, &platform).0
+        }
     }
 
     fn all<Object: DeserializeOwned>(&self, kind: &str) -> BTreeMap<ObjectKey, Arc<Object>> {
@@ -140,6 +138,16 @@ impl World {
                 (ObjectKey::new("default", name), Arc::new(serde_json::from_value(object).unwrap()))
             })
             .collect()
+    }
+}
+
+/// The installation that the world is in.
+pub(crate) fn platform() -> Platform {
+    Platform {
+        public_url: EndpointUrl::parse("https://gate.example.org").unwrap(),
+        addresses: AddressPolicy::new(AddressPolicy::loopback_ranges()),
+        public_hosts: BTreeMap::new(),
+        makes_keys: true,
     }
 }
 

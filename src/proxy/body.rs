@@ -77,11 +77,18 @@ impl Ending {
     }
 }
 
+/// A client that sends less than that in all the time that it may be silent is as good as silent: it drips to hold a
+/// connection open.
+const PROGRESS: usize = 1024;
+
 /// A body that fails when it is silent for too long, or longer than it may be. Trailers are dropped.
 pub(super) struct Watched<Inner> {
     inner: Inner,
     left: Option<usize>,
     idle: Duration,
+    /// How long may still be waited until there must be progress.
+    patience: Duration,
+    progress: usize,
     /// Runs while the other side is waited for. A receiver that reads slowly is no silence of the sender's.
     silence: Pin<Box<Sleep>>,
     waits: bool,
@@ -90,7 +97,16 @@ pub(super) struct Watched<Inner> {
 
 impl<Inner> Watched<Inner> {
     pub(super) fn new(inner: Inner, limit: Option<usize>, idle: Duration) -> Self {
-        Self { inner, left: limit, idle, silence: Box::pin(sleep(idle)), waits: false, ending: Arc::default() }
+        Self {
+            inner,
+            left: limit,
+            idle,
+            patience: idle,
+            progress: 0,
+            silence: Box::pin(sleep(idle)),
+            waits: false,
+            ending: Arc::default(),
+        }
     }
 
     fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -112,13 +128,16 @@ where
             let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
                 if !self.waits {
                     self.waits = true;
-                    let until = Instant::now() + self.idle;
+                    let until = Instant::now() + self.patience;
                     self.silence.as_mut().reset(until);
                 }
                 ready!(self.silence.as_mut().poll(context));
                 return self.fail(BodyError::Stalled);
             };
-            self.waits = false;
+            if self.waits {
+                self.waits = false;
+                self.patience = self.silence.deadline().saturating_duration_since(Instant::now());
+            }
             let data = match frame {
                 None => return Poll::Ready(None),
                 Some(Err(_)) => return self.fail(BodyError::Broken),
@@ -127,6 +146,11 @@ where
                     Err(_trailers) => continue,
                 },
             };
+            self.progress = self.progress.saturating_add(data.len());
+            // An EHR may be slow as long as it is alive; a client owes some speed.
+            if self.left.is_none() || self.progress >= PROGRESS {
+                (self.patience, self.progress) = (self.idle, 0);
+            }
             if let Some(left) = self.left {
                 let Some(left) = left.checked_sub(data.len()) else { return self.fail(BodyError::TooLarge) };
                 self.left = Some(left);
@@ -165,6 +189,22 @@ mod tests {
         let never = stream::pending::<Result<Frame<Bytes>, BoxError>>();
         let soon = Duration::from_millis(20);
         assert_eq!(read(StreamBody::new(never).boxed_unsync(), 3, soon).await, Err(BodyError::Stalled));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up_and_a_slow_ehr_is_not() {
+        let idle = Duration::from_millis(400);
+        let drip = |size: usize| {
+            let ticks = stream::unfold(0_u32, move |count| async move {
+                sleep(Duration::from_millis(20)).await;
+                (count < 40).then(|| (Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; size]))), count + 1))
+            });
+            StreamBody::new(Box::pin(ticks)).boxed_unsync()
+        };
+        assert_eq!(read(drip(10), 1 << 20, idle).await, Err(BodyError::Stalled));
+        assert_eq!(read(drip(500), 1 << 20, idle).await.map(|body| body.len()), Ok(20_000));
+        let answered = Watched::new(drip(10), None, idle).collect().await.unwrap().to_bytes();
+        assert_eq!(answered.len(), 400);
     }
 
     #[tokio::test]

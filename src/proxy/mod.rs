@@ -9,16 +9,19 @@ mod bearer;
 mod body;
 mod browser;
 mod callback;
+mod cors;
 mod document;
 mod fhir;
 mod forward;
 mod headers;
+mod http1;
 mod jwks;
 mod key_set;
 mod launch;
 mod metadata;
 pub mod metrics;
 mod operation_outcome;
+mod prefixed;
 mod private_api;
 mod record;
 mod refusal;
@@ -31,6 +34,7 @@ mod shared_state;
 mod signatures;
 mod smart_configuration;
 mod throttle;
+pub mod tls;
 mod token;
 mod user_grants;
 
@@ -55,7 +59,9 @@ use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::values::code::Code;
+use cors::Cors;
 use fhir::FhirRequest;
+use http1::HeadFault;
 use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
@@ -73,7 +79,7 @@ pub struct Limits {
     pub headers: usize,
     /// Longest body, in bytes: 413 above.
     pub request_body: usize,
-    /// Longest silence within a request's body.
+    /// Longest silence within a request's body; a body that drips is cut as well.
     pub request_idle: Duration,
 }
 
@@ -83,7 +89,7 @@ impl Default for Limits {
             uri: 16 * 1024,
             headers: 32 * 1024,
             request_body: 64 * 1024 * 1024,
-            request_idle: Duration::from_secs(30),
+            request_idle: Duration::from_secs(10),
         }
     }
 }
@@ -143,6 +149,7 @@ impl Proxy {
         let mut record = Record::default();
         let mut response = self.answer(&head, body, &request_id, peer, &mut record).await;
         response.headers_mut().insert(X_REQUEST_ID, request_id.header());
+        std::mem::take(&mut record.cors).tell(response.headers_mut());
 
         let took = started.elapsed();
         self.metrics.request(&record, response.status(), took);
@@ -198,6 +205,12 @@ impl Proxy {
         };
         record.endpoint = endpoint.class();
         record.gateway = endpoint.gateway().map(|gateway| gateway.key.clone());
+        record.cors = Cors::of(snapshot, &endpoint, &head.headers);
+        match record.cors.preflight(head, endpoint.allowed_methods()) {
+            Some(Ok(answer)) => return answer,
+            Some(Err(refusal)) => return refuse(refusal, record),
+            None => {}
+        }
         if !endpoint.allows(&head.method) {
             return refuse(method_refused(endpoint.allowed_methods()), record);
         }
@@ -239,6 +252,9 @@ impl Proxy {
 
     fn within_limits(&self, head: &Head) -> Result<(), Refusal> {
         let app = |status, code, message: &str| Err(Refusal::new(status, code, Side::App, message));
+        if let Some(fault) = head.extensions.get::<HeadFault>() {
+            return app(StatusCode::BAD_REQUEST, Code::HttpRefused, &fault.to_string());
+        }
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
             return Err(method_refused("GET, HEAD, POST, PUT, PATCH, DELETE"));
         }
@@ -255,11 +271,19 @@ impl Proxy {
     }
 }
 
-/// What the client called, in lower case: `:authority` or the absolute form before `Host` (RFC 9112 §3.2.2).
+/// What the client called, in lower case. Where `:authority` or the absolute form and `Host` say different things, no
+/// choice between them is right for every server on the way (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
 fn authority(head: &Head) -> Result<String, Refusal> {
-    let host = headers::single(&head.headers, &HOST)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, Code::HeaderRefused, Side::App, error.to_string()))?;
-    let authority = head.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+    let refused = |message: String| Refusal::new(StatusCode::BAD_REQUEST, Code::HeaderRefused, Side::App, message);
+    let host = headers::single(&head.headers, &HOST).map_err(|error| refused(error.to_string()))?;
+    let in_uri = head.uri.authority().map(http::uri::Authority::as_str);
+    if in_uri.zip(host).is_some_and(|(in_uri, host)| !in_uri.eq_ignore_ascii_case(host)) {
+        return Err(refused("the request names two hosts".into()));
+    }
+    let authority = in_uri.or(host).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(refused("the host holds user information".into()));
+    }
     Ok(authority.to_ascii_lowercase())
 }
 

@@ -41,13 +41,16 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::ActivationGone
         | Code::ActivationSuspended
         | Code::ActivationOutsideWindow => "login",
-        Code::ScopeInsufficient | Code::OperationNotAllowed | Code::ParameterRefused | Code::PrivateApiRefused => {
-            "forbidden"
-        }
+        Code::ScopeInsufficient
+        | Code::OperationNotAllowed
+        | Code::ParameterRefused
+        | Code::PrivateApiRefused
+        | Code::OriginRefused => "forbidden",
         Code::PathRefused
         | Code::TokenInQuery
         | Code::AuthorizationMalformed
         | Code::HeaderRefused
+        | Code::HttpRefused
         | Code::BodyUnreadable => "invalid",
         Code::InteractionUnknown
         | Code::BatchRefused

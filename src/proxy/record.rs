@@ -1,5 +1,6 @@
 //! What is noted about a request on its way: the one log line, and the metrics.
 
+use super::cors::Cors;
 use crate::protocol::jwt::Bearer;
 use crate::protocol::route::EndpointClass;
 use crate::snapshot::ObjectKey;
@@ -17,6 +18,8 @@ pub(super) struct Record {
     pub(super) interaction: Option<&'static str>,
     pub(super) resource_type: Option<String>,
     pub(super) code: Option<Code>,
+    /// What a browser is told.
+    pub(super) cors: Cors,
 }
 
 impl Default for Record {
@@ -29,6 +32,7 @@ impl Default for Record {
             interaction: None,
             resource_type: None,
             code: None,
+            cors: Cors::Closed,
         }
     }
 }

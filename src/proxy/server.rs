@@ -1,29 +1,35 @@
-//! Accepting connections: HTTP/1.1 and HTTP/2 with prior knowledge on one port, slow clients cut, and an end that lets
-//! requests finish.
+//! Accepting connections: HTTP/1.1 and HTTP/2 on one port (by ALPN where TLS is spoken, else by prior knowledge), slow
+//! clients cut, and an end that lets requests finish.
 
 use std::convert::Infallible;
-use std::io::{self, Cursor};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
+use super::http1::{Judged, Verdict};
+use super::prefixed::Prefixed;
+use super::tls::ServerTls;
 
 /// How connections are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// From a connection's start, or the end of the request before, to the end of a request's headers. hyper's own limit
-    /// covers neither the time before the first byte nor anything at all without a timer.
+    /// From a connection's start (the TLS handshake included), or the end of the request before, to the end of a
+    /// request's headers. hyper's own limit covers neither the time before the first byte nor anything at all without a
+    /// timer.
     pub header_timeout: Duration,
     /// How long requests may take to finish after the end was asked for.
     pub drain_timeout: Duration,
@@ -40,10 +46,21 @@ impl Default for ServerSettings {
 /// The first bytes of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves until `shutdown` is there; then takes no more connections, and returns when requests have finished or the
-/// drain's time is over.
+/// Serves plain HTTP until `shutdown` is there; then takes no more connections, and returns when requests have finished
+/// or the drain's time is over.
 pub async fn serve(
     listener: TcpListener,
+    proxy: Arc<Proxy>,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_with(listener, None, proxy, settings, shutdown).await;
+}
+
+/// The same, with TLS if there is a certificate to show.
+pub async fn serve_with(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
     proxy: Arc<Proxy>,
     settings: ServerSettings,
     shutdown: impl Future<Output = ()>,
@@ -51,7 +68,7 @@ pub async fn serve(
     let mut shutdown = std::pin::pin!(shutdown);
     let graceful = GracefulShutdown::new();
     let ending = CancellationToken::new();
-    let protocols = Arc::new(Protocols::new(settings, ending.clone()));
+    let protocols = Arc::new(Protocols::new(settings, tls, ending.clone()));
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
@@ -102,13 +119,20 @@ enum ConnectionError {
 struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    tls: Option<ServerTls>,
     header_timeout: Duration,
     /// Connections on which no request began are not waited for.
     ending: CancellationToken,
 }
 
+/// Which protocol a connection speaks, and what was read of it to find out.
+enum Began {
+    Http1(Vec<u8>),
+    Http2(Vec<u8>),
+}
+
 impl Protocols {
-    fn new(settings: ServerSettings, ending: CancellationToken) -> Self {
+    fn new(settings: ServerSettings, tls: Option<ServerTls>, ending: CancellationToken) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -121,9 +145,10 @@ impl Protocols {
             .max_concurrent_streams(settings.http2_streams)
             .max_header_list_size(64 * 1024)
             .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(100)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        Self { http1, http2, header_timeout: settings.header_timeout, ending }
+        Self { http1, http2, tls, header_timeout: settings.header_timeout, ending }
     }
 
     async fn serve(
@@ -134,45 +159,101 @@ impl Protocols {
         watcher: Watcher,
     ) -> Result<(), ConnectionError> {
         stream.set_nodelay(true)?;
-        let mut first = [0; PREFACE.len()];
-        let began = tokio::select! {
-            began = timeout(self.header_timeout, read_beginning(&mut stream, &mut first)) => began,
-            () = self.ending.cancelled() => return Ok(()),
+        let Some(tls) = &self.tls else {
+            let began = self.in_time(read_beginning(&mut stream)).await?;
+            return self.speak(stream, began, peer, proxy, watcher).await;
         };
-        let (read, is_http2) = began.map_err(|_| ConnectionError::Silent)??;
-        if read == 0 {
-            stream.shutdown().await?;
-            return Ok(());
+        let secured = self
+            .in_time(async {
+                let mut stream = tls.accept(stream).await?;
+                // What was agreed on is spoken; who agreed on nothing may still begin HTTP/2 by prior knowledge.
+                let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                let began = match agreed.as_deref() {
+                    Some(b"h2") => Some(Began::Http2(Vec::new())),
+                    Some(_) => Some(Began::Http1(Vec::new())),
+                    None => read_beginning(&mut stream).await?,
+                };
+                Ok(began.map(|began| (stream, began)))
+            })
+            .await?;
+        match secured {
+            Some((stream, began)) => self.speak(stream, Some(began), peer, proxy, watcher).await,
+            None => Ok(()),
         }
-        let beginning = Cursor::new(first.get(..read).unwrap_or_default().to_vec());
-        let (reader, writer) = stream.into_split();
-        let io = TokioIo::new(tokio::io::join(beginning.chain(reader), writer));
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request, peer.ip()).await) }
-        });
-        if is_http2 {
-            watcher.watch(self.http2.serve_connection(io, service)).await?;
-        } else {
-            watcher.watch(self.http1.serve_connection(io, service)).await?;
+    }
+
+    /// What a connection begins with; `None` also at the end of everything.
+    async fn in_time<Beginning>(
+        &self,
+        beginning: impl Future<Output = io::Result<Option<Beginning>>>,
+    ) -> Result<Option<Beginning>, ConnectionError> {
+        tokio::select! {
+            began = timeout(self.header_timeout, beginning) => Ok(began.map_err(|_| ConnectionError::Silent)??),
+            () = self.ending.cancelled() => Ok(None),
+        }
+    }
+
+    async fn speak<Stream>(
+        &self,
+        mut stream: Stream,
+        began: Option<Began>,
+        peer: SocketAddr,
+        proxy: Arc<Proxy>,
+        watcher: Watcher,
+    ) -> Result<(), ConnectionError>
+    where
+        Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match began {
+            None => stream.shutdown().await?,
+            Some(Began::Http2(beginning)) => {
+                let service = service_fn(move |request: http::Request<Incoming>| {
+                    let proxy = Arc::clone(&proxy);
+                    async move { Ok::<_, Infallible>(proxy.handle(request, peer.ip()).await) }
+                });
+                let io = TokioIo::new(Prefixed::new(stream, &beginning));
+                watcher.watch(self.http2.serve_connection(io, service)).await?;
+            }
+            Some(Began::Http1(beginning)) => {
+                let (judged, verdicts) = Judged::new(stream, &beginning);
+                let service = service_fn(move |mut request: http::Request<Incoming>| {
+                    let proxy = Arc::clone(&proxy);
+                    let verdict = verdicts.next();
+                    async move {
+                        if let Verdict::Refused(fault) = verdict {
+                            request.extensions_mut().insert(fault);
+                        }
+                        let mut response = proxy.handle(request, peer.ip()).await;
+                        if verdict != Verdict::Good {
+                            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        }
+                        Ok::<_, Infallible>(response)
+                    }
+                });
+                watcher.watch(self.http1.serve_connection(TokioIo::new(judged), service)).await?;
+            }
         }
         Ok(())
     }
 }
 
-/// Reads until it is clear which protocol is spoken. Returns how many bytes were read.
-async fn read_beginning(stream: &mut TcpStream, first: &mut [u8; PREFACE.len()]) -> io::Result<(usize, bool)> {
+/// Reads until it is clear which protocol is spoken. `None`: the connection ended before anything came.
+async fn read_beginning(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Began>> {
+    let mut first = [0; PREFACE.len()];
     let mut read = 0;
     loop {
         let space = first.get_mut(read..).unwrap_or_default();
         let more = stream.read(space).await?;
         read += more;
         let seen = first.get(..read).unwrap_or_default();
+        if read == 0 {
+            return Ok(None);
+        }
         if more == 0 || !PREFACE.starts_with(seen) {
-            return Ok((read, false));
+            return Ok(Some(Began::Http1(seen.to_vec())));
         }
         if seen.len() == PREFACE.len() {
-            return Ok((read, true));
+            return Ok(Some(Began::Http2(seen.to_vec())));
         }
     }
 }

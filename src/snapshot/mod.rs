@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod app;
+mod assumed;
 mod compile;
 pub mod data_adapter;
 pub mod gateway;
@@ -76,6 +77,11 @@ impl Snapshot {
     /// The activation with this UID, as tokens name it.
     pub fn activation_by_uid(&self, uid: &str) -> Option<&Arc<Activation>> {
         self.activations_by_uid.get(uid)
+    }
+
+    /// The activations on this gateway, in no order.
+    pub fn activations_at(&self, gateway: &ObjectKey) -> impl Iterator<Item = &Arc<Activation>> {
+        self.activations_by_pair.get(gateway).into_iter().flat_map(HashMap::values)
     }
 
     /// The activation of this app on this gateway.

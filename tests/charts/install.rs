@@ -1,6 +1,6 @@
 //! The life of a release in a real API server: install, upgrade, uninstall.
 
-use super::render::CHART;
+use crate::support::chart::CHART;
 use crate::support::control_plane::ControlPlane;
 use crate::support::rules::APP;
 

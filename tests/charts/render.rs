@@ -4,30 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hearthgate::api::crd;
-use hearthgate::source::document;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-use crate::support::control_plane::{ControlPlane, Told, offline};
+use crate::support::chart::{self, CHART, arguments, objects, of};
+use crate::support::control_plane::{ControlPlane, Told};
 
-pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/hearthgate");
 /// The namespace that charts are rendered for where no cluster looks.
 pub const NAMESPACE: &str = "gateway";
 
 /// Renders the chart, as release `hearthgate`.
 pub async fn template(arguments: &[&str]) -> Told {
-    let fixed = ["template", "hearthgate", CHART, "--namespace", NAMESPACE, "--kube-version", "1.34.4"];
-    offline("helm", &[&fixed, arguments].concat()).await
+    chart::template("hearthgate", NAMESPACE, arguments).await
 }
 
 /// The objects that the chart comes to.
 pub async fn rendered(arguments: &[&str]) -> Vec<Value> {
     objects(&template(arguments).await.ok())
-}
-
-pub fn objects(text: &str) -> Vec<Value> {
-    let documents = document::parse(text).unwrap_or_else(|error| panic!("{error} in\n{text}"));
-    documents.into_iter().map(|document| document.value).filter(|value| !value.is_null()).collect()
 }
 
 /// The values files that stand for ways to run it.
@@ -36,18 +29,6 @@ pub fn values_files() -> Vec<PathBuf> {
         fs::read_dir(format!("{CHART}/ci")).expect("ci/").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     files
-}
-
-pub fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
-    objects
-        .iter()
-        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
-        .unwrap_or_else(|| panic!("no {kind} {name}"))
-}
-
-fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
-    let arguments = &of(objects, "Deployment", deployment)["spec"]["template"]["spec"]["containers"][0]["args"];
-    serde_json::from_value(arguments.clone()).expect("a list of text")
 }
 
 #[test]
@@ -285,15 +266,7 @@ async fn an_api_server_takes_every_rendered_object_under_restricted_pod_security
         let watched = format!("namespaces=[\"{namespace}\"]");
         for scope in [&[][..], &["--set-json", &watched]] {
             let values = values.display().to_string();
-            let told = offline(
-                "helm",
-                &[
-                    &["template", "hearthgate", CHART, "-n", &namespace, "--kube-version", "1.34.4", "-f", &values],
-                    scope,
-                ]
-                .concat(),
-            )
-            .await;
+            let told = chart::template("hearthgate", &namespace, &[&["-f", &values], scope].concat()).await;
             // The Prometheus operator's kind is not known here; the CRDs are asked for in a test of their own.
             let known = ["ServiceMonitor", "CustomResourceDefinition"];
             let objects: Vec<_> = objects(&told.ok())

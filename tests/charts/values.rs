@@ -1,6 +1,7 @@
 //! Values: the schema refuses what is mistyped, the templates what contradicts itself.
 
-use super::render::{CHART, template, values_files};
+use super::render::{template, values_files};
+use crate::support::chart::CHART;
 use crate::support::control_plane::offline;
 
 #[tokio::test]

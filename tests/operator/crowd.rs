@@ -68,7 +68,7 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     let plane = ControlPlane::start().await;
     plane.install_crds().await;
     let installation = Installation::prepare(&plane, 1).await;
-    let operator = installation.operator("operator").await;
+    let operator = installation.operator().await;
     let proxy = &installation.proxies[0];
     let (namespace, count) = (installation.namespace.clone(), crowd());
     let client = plane.client(ADMIN).await;

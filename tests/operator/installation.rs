@@ -1,5 +1,5 @@
 //! One installation of Hearthgate in a namespace of a real API server: operator and proxies as processes of the built
-//! binary, with tokens of their own ServiceAccounts, and the simulated EHR beside them.
+//! binary, with tokens of the chart's own ServiceAccounts, and the simulated EHR beside them.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::release::{Component, Release};
 use crate::support::control_plane::{ControlPlane, Request};
 
 /// The binary under test.
@@ -29,12 +30,16 @@ pub const APP_SECRET: &str = "quickstart-secret-for-tests-only";
 /// An installation. It ends with the test.
 pub struct Installation<'plane> {
     pub plane: &'plane ControlPlane,
+    pub release: Release,
+    /// Where its objects are.
     pub namespace: String,
     pub ehr: Handle,
     /// For calls.
     pub client: Client,
     pub proxies: Vec<Process>,
     public_url: String,
+    /// Of the first proxy.
+    public_port: u16,
     /// What a kubeconfig says stays: a test has changed it.
     keeps_kubeconfigs: bool,
     files: TempDir,
@@ -54,24 +59,39 @@ pub struct Process {
 }
 
 impl<'plane> Installation<'plane> {
-    /// A namespace with ServiceAccounts and Roles, this many proxies, the simulated EHR, and nothing else yet.
+    /// A namespace with a release of the chart that watches it, this many proxies, the simulated EHR, and nothing else
+    /// yet.
     pub async fn prepare(plane: &'plane ControlPlane, proxies: usize) -> Self {
+        Self::prepare_with(plane, proxies, &[]).await
+    }
+
+    /// The same with values of the chart besides, as `name=value`.
+    pub async fn prepare_with(plane: &'plane ControlPlane, proxies: usize, values: &[&str]) -> Self {
         let namespace = plane.namespace("install").await;
-        let roles =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator/roles.yaml")).unwrap();
-        plane.kubectl_with_input(&["apply", "--server-side", "-f", "-"], &roles).await.ok();
-        for (account, role, place) in [
-            ("operator", "hearthgate-operator", namespace.as_str()),
-            ("proxy", "hearthgate-proxy", &namespace),
-            ("operator", "hearthgate-leader", "default"),
-        ] {
-            if role != "hearthgate-leader" {
-                plane.kubectl(&["create", "serviceaccount", account, "-n", &namespace]).await.ok();
-            }
-            let name = format!("{namespace}-{role}");
-            let (role, account) = (format!("--clusterrole={role}"), format!("--serviceaccount={namespace}:{account}"));
-            plane.kubectl(&["create", "rolebinding", &name, "-n", place, &role, &account]).await.ok();
-        }
+        let public_port = free_port();
+        let url = format!("http://127.0.0.1:{public_port}");
+        let release = Release::install(plane, "hearthgate", namespace.clone(), &url, &[&namespace], values).await;
+        Self::of_release(plane, release, namespace, public_port, proxies).await
+    }
+
+    /// A release that watches every namespace of its control plane, in a namespace of its own, and another namespace for
+    /// objects.
+    pub async fn prepare_everywhere(plane: &'plane ControlPlane, proxies: usize) -> Self {
+        let public_port = free_port();
+        let url = format!("http://127.0.0.1:{public_port}");
+        let own = plane.namespace("platform").await;
+        let release = Release::install(plane, "hearthgate", own, &url, &[], &[]).await;
+        let namespace = plane.namespace("install").await;
+        Self::of_release(plane, release, namespace, public_port, proxies).await
+    }
+
+    async fn of_release(
+        plane: &'plane ControlPlane,
+        release: Release,
+        namespace: String,
+        public_port: u16,
+        proxies: usize,
+    ) -> Self {
         let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
         let sandbox = Sandbox::bind(settings).await.unwrap();
         let (ehr, stop) = (sandbox.handle(), CancellationToken::new());
@@ -79,11 +99,13 @@ impl<'plane> Installation<'plane> {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut installation = Self {
             plane,
+            release,
             namespace,
             ehr,
             client,
             proxies: Vec::new(),
-            public_url: String::new(),
+            public_url: format!("http://127.0.0.1:{public_port}"),
+            public_port,
             keeps_kubeconfigs: false,
             files: tempfile::tempdir().unwrap(),
             stop,
@@ -98,7 +120,7 @@ impl<'plane> Installation<'plane> {
     pub async fn start(plane: &'plane ControlPlane, proxies: usize) -> (Self, Process) {
         let installation = Self::prepare(plane, proxies).await;
         installation.apply(&installation.quickstart()).await;
-        let operator = installation.operator("operator").await;
+        let operator = installation.operator().await;
         (installation, operator)
     }
 
@@ -133,56 +155,44 @@ impl<'plane> Installation<'plane> {
     /// The same with its admin listener at this address.
     pub async fn add_proxy_at(&mut self, address: &str) {
         let number = self.proxies.len();
-        let (public, admin) = (free_port(), free_port());
-        if number == 0 {
-            self.public_url = format!("http://127.0.0.1:{public}");
-        }
-        let arguments = [
-            "proxy".to_owned(),
+        let (public, admin) = (if number == 0 { self.public_port } else { free_port() }, free_port());
+        let state = self.files.path().join(format!("state-{number}"));
+        let instead = [
             format!("--listen=127.0.0.1:{public}"),
             format!("--admin-listen={address}:{admin}"),
-            "--shutdown-delay=0".into(),
+            format!("--state={}", state.display()),
         ];
-        let proxy = self.process("proxy", &format!("proxy-{number}"), &arguments, admin, public).await;
+        let mut arguments = self.release.arguments(Component::Proxy, &instead);
+        arguments.push("--shutdown-delay=0".into());
+        let user = self.release.user(Component::Proxy);
+        let proxy = self.process(&user, &format!("proxy-{number}"), arguments, admin, public).await;
         self.proxies.push(proxy);
     }
 
-    /// Starts an operator. Those of the same lease take turns.
-    pub async fn operator(&self, lease: &str) -> Process {
-        self.operator_with(lease, &[]).await
+    /// Starts an operator of the release. Several take turns.
+    pub async fn operator(&self) -> Process {
+        self.operator_of(&self.release).await
     }
 
-    /// The same with more arguments.
-    pub async fn operator_with(&self, lease: &str, more: &[&str]) -> Process {
+    /// Starts an operator of whichever release, for the proxies of this installation.
+    pub async fn operator_of(&self, release: &Release) -> Process {
         let proxies: Vec<String> = self.proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.admin)).collect();
-        self.operator_of(&proxies.join(","), lease, more).await
+        self.operator_with(release, &[format!("--proxies={}", proxies.join(","))], &[]).await
     }
 
-    /// The same for proxies that are named otherwise.
-    pub async fn operator_of(&self, proxies: &str, lease: &str, more: &[&str]) -> Process {
+    /// Starts an operator with some options in place of the chart's, and others besides.
+    pub async fn operator_with(&self, release: &Release, instead: &[String], more: &[String]) -> Process {
         let admin = free_port();
-        let mut arguments = vec![
-            "operate".to_owned(),
-            format!("--proxies={proxies}"),
-            format!("--admin-listen=127.0.0.1:{admin}"),
-            format!("--lease={}-{lease}", self.namespace),
-        ];
-        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-        self.process("operator", &format!("operator-{admin}"), &arguments, admin, 0).await
+        let instead = [instead, &[format!("--admin-listen=127.0.0.1:{admin}")]].concat();
+        let arguments = [release.arguments(Component::Operator, &instead), more.to_vec()].concat();
+        self.process(&release.user(Component::Operator), &format!("operator-{admin}"), arguments, admin, 0).await
     }
 
-    async fn process(&self, account: &str, name: &str, arguments: &[String], admin: u16, public: u16) -> Process {
-        let user = format!("system:serviceaccount:{}:{account}", self.namespace);
-        let mut arguments = arguments.to_vec();
-        arguments.extend([
-            format!("--namespace={}", self.namespace),
-            format!("--public-url={}", self.public_url),
-            "--allow-address=127.0.0.0/8".into(),
-            "--log=info,hearthgate=debug".into(),
-        ]);
+    async fn process(&self, user: &str, name: &str, mut arguments: Vec<String>, admin: u16, public: u16) -> Process {
+        arguments.push("--log=info,hearthgate=debug".into());
         let log = self.files.path().join(name);
         let kubeconfig =
-            if self.keeps_kubeconfigs { self.plane.kubeconfig_path(&user) } else { self.plane.kubeconfig(&user).await };
+            if self.keeps_kubeconfigs { self.plane.kubeconfig_path(user) } else { self.plane.kubeconfig(user).await };
         let child = spawn(&arguments, &kubeconfig, &log);
         Process { child, log, admin, public, arguments, kubeconfig }
     }
@@ -204,11 +214,6 @@ impl<'plane> Installation<'plane> {
         let path = self.files.path().join(name);
         fs::write(&path, content).unwrap();
         path
-    }
-
-    /// kubectl in whichever namespace the arguments name.
-    pub async fn kubectl_anywhere(&self, arguments: &[&str]) -> String {
-        self.plane.kubectl(arguments).await.ok()
     }
 
     /// An object as JSON; `None`: there is none.
@@ -309,11 +314,16 @@ impl<'plane> Installation<'plane> {
         (answer.status(), answer.text().await.unwrap())
     }
 
-    /// What this installation's processes have asked the API server to change, Leases apart.
+    /// What this installation's processes have asked the API server for.
+    pub fn requests(&self) -> Vec<Request> {
+        let ours = format!("system:serviceaccount:{}:", self.release.namespace);
+        self.plane.audit().into_iter().filter(|request| request.user.starts_with(&ours)).collect()
+    }
+
+    /// What they have asked it to change, Leases apart.
     pub fn writes(&self) -> Vec<Request> {
-        let ours = format!("system:serviceaccount:{}:", self.namespace);
-        let writes = self.plane.audit_writes().into_iter();
-        writes.filter(|request| request.user.starts_with(&ours) && request.resource != "leases").collect()
+        let writes = self.requests().into_iter().filter(Request::is_write);
+        writes.filter(|request| request.resource != "leases").collect()
     }
 }
 
@@ -354,6 +364,11 @@ impl Process {
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it has come to lead.
+    pub fn leads(&self) -> bool {
+        self.log().contains("\"leads\"")
     }
 
     /// Whether it says that it is ready.

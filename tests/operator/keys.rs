@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::installation::{Installation, PATIENCE, eventually};
+use super::installation::{Installation, PATIENCE, Process, eventually};
+use super::release::Release;
 use crate::support::control_plane::ControlPlane;
 
 #[tokio::test]
@@ -51,9 +52,13 @@ async fn an_activation_that_is_deleted_and_made_anew_adopts_its_key() {
 async fn two_operators_without_a_common_lease_make_one_key() {
     let plane = ControlPlane::shared().await;
     let installation = Installation::prepare(plane, 1).await;
-    let _operators = (installation.operator("one").await, installation.operator("two").await);
+    // Two releases that watch one namespace: each has a Lease of its own.
+    let elsewhere = plane.namespace("second").await;
+    let watched = installation.namespace.as_str();
+    let second = Release::install(plane, "second", elsewhere, installation.public_url(), &[watched], &[]).await;
+    let operators = [installation.operator().await, installation.operator_of(&second).await];
     // Both are there and lead before there is anything to do.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually(PATIENCE, "both lead", || async { operators.iter().all(Process::leads) }).await;
     installation.apply(&installation.quickstart()).await;
     installation.climb().await;
     assert_eq!(installation.key_secrets().await, ["secret/schedule-sync-at-epic-key-1"]);
@@ -88,7 +93,7 @@ async fn a_foreign_secret_in_a_keys_place_stays_untouched() {
         .kubectl(&["create", "secret", "generic", "schedule-sync-at-epic-key-1", "--from-literal=private.pem=mine"])
         .await;
     installation.apply(&installation.quickstart()).await;
-    let _operator = installation.operator("operator").await;
+    let _operator = installation.operator().await;
     eventually(PATIENCE, "it is told", || async {
         let next_step = installation.activation().await["status"]["nextStep"].clone();
         next_step.as_str().is_some_and(|text| text.contains("Secret schedule-sync-at-epic-key-1"))
@@ -101,44 +106,9 @@ async fn a_foreign_secret_in_a_keys_place_stays_untouched() {
 #[tokio::test]
 async fn with_no_new_keys_nothing_is_made() {
     let plane = ControlPlane::shared().await;
-    let installation = Installation::prepare(plane, 1).await;
+    let installation = Installation::prepare_with(plane, 1, &["keys.create=false"]).await;
     installation.apply(&installation.quickstart()).await;
-    let _operator = installation.operator_with("operator", &["--no-new-keys"]).await;
+    let _operator = installation.operator().await;
     installation.wait_for("KeyReady", "False", "NewKeysForbidden").await;
     assert_eq!(installation.key_secrets().await, Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn an_operator_killed_again_and_again_ends_with_one_key() {
-    let plane = ControlPlane::shared().await;
-    let installation = Installation::prepare(plane, 1).await;
-    installation.apply(&installation.quickstart()).await;
-    let mut operator = installation.operator("operator").await;
-    let mut writes = 0;
-    // After every further write, until a life of it writes nothing more.
-    for _ in 0..40 {
-        let start = std::time::Instant::now();
-        let more = loop {
-            let now = installation.writes().len();
-            if now > writes {
-                writes = now;
-                break true;
-            }
-            if start.elapsed() > Duration::from_secs(25) {
-                break false;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        if !more {
-            break;
-        }
-        operator.kill();
-        // What died gave nothing back: its Lease is another one's only after 15 s. Two leaders do no harm.
-        let lease = format!("{}-operator", installation.namespace);
-        installation.kubectl_anywhere(&["delete", "lease", "-n", "default", "--ignore-not-found", &lease]).await;
-        operator.restart();
-    }
-    installation.climb().await;
-    assert_eq!(installation.key_secrets().await, ["secret/schedule-sync-at-epic-key-1"]);
-    assert_eq!(installation.keys().await.len(), 1);
 }

@@ -65,7 +65,7 @@ async fn with_kubectl_alone_an_activation_climbs_its_ladder_and_serves() {
 async fn any_order_of_applying_converges_and_a_transition_is_an_event() {
     let plane = ControlPlane::shared().await;
     let installation = Installation::prepare(plane, 1).await;
-    let _operator = installation.operator("operator").await;
+    let _operator = installation.operator().await;
     let quickstart = installation.quickstart();
     let mut documents: Vec<&str> = quickstart.split("\n---\n").collect();
     // The activation first, what it needs after it.

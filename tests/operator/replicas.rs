@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::installation::{Installation, PATIENCE, eventually};
+use super::release::Component;
 use crate::support::control_plane::ControlPlane;
 
 /// An address of this machine that is no loopback one: EndpointSlices take no other.
@@ -20,27 +21,26 @@ fn own_address() -> String {
 async fn replicas_are_found_through_endpoint_slices_and_ask_for_a_token() {
     let plane = ControlPlane::shared().await;
     let mut installation = Installation::prepare(plane, 0).await;
-    let (namespace, address) = (installation.namespace.clone(), own_address());
-    let (name, account) = (format!("{namespace}-reviewer"), format!("--serviceaccount={namespace}:proxy"));
-    let role = "--clusterrole=hearthgate-token-reviewer";
-    installation.kubectl_anywhere(&["create", "clusterrolebinding", &name, role, &account]).await;
+    let address = own_address();
     installation.add_proxy_at(&address).await;
     installation.add_proxy_at(&address).await;
     for (number, proxy) in installation.proxies.iter().enumerate() {
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": { "name": format!("proxy-{number}"), "labels": { "kubernetes.io/service-name": "proxy" } },
+            "metadata": { "name": format!("proxy-{number}"), "labels": { "kubernetes.io/service-name": installation.release.proxies() } },
             "ports": [{ "name": "admin", "port": proxy.admin }, { "name": "http", "port": proxy.public }],
             // As before the first probe of the kubelet.
             "endpoints": [{ "addresses": [address], "conditions": { "ready": number == 0 } }],
         });
         installation.apply(&slice.to_string()).await;
     }
-    let token = installation.kubectl(&["create", "token", "operator", "--audience=hearthgate.dev"]).await;
+    let account = installation.release.user(Component::Operator);
+    let (_, account) = account.rsplit_once(':').unwrap();
+    let token = installation.kubectl(&["create", "token", account, "--audience=hearthgate.dev"]).await;
     let file = installation.file("token", token.trim());
     let file = format!("--proxies-token-file={}", file.display());
     installation.apply(&installation.quickstart()).await;
-    let _operator = installation.operator_of(&format!("{namespace}/proxy"), "operator", &[&file]).await;
+    let _operator = installation.operator_with(&installation.release, &[], &[file]).await;
     installation.climb().await;
     let served = || async { installation.activation().await["status"]["served"].as_str().unwrap().to_owned() };
     assert_eq!(served().await, "1/1");

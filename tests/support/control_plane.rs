@@ -253,6 +253,9 @@ impl ControlPlane {
     fn write_kubeconfig(&self, user: &str, token: &str) -> PathBuf {
         let path = self.kubeconfig_path(user);
         let certificate = self.directory.path().join("certificates/apiserver.crt");
+        // As in a pod: a ServiceAccount's own namespace is the one that it asks in.
+        let own = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+        let namespace = own.map_or("default", |(namespace, _)| namespace);
         let content = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -262,7 +265,9 @@ impl ControlPlane {
                 "certificate-authority-data": STANDARD.encode(fs::read(certificate).expect("a certificate")),
             }}],
             "users": [{"name": user, "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "contexts": [{"name": "test", "context": {
+                "cluster": "test", "user": user, "namespace": namespace,
+            }}],
         });
         // Written aside and moved: tests run side by side, and nobody may find half a file.
         let aside = tempfile::NamedTempFile::new_in(self.directory.path()).expect("a file");

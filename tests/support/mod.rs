@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+pub mod chart;
 pub mod control_plane;
 pub mod rules;
 pub mod standalone;

@@ -54,7 +54,7 @@ impl Check {
         for path in self.paths.iter().filter(|path| path.as_os_str() != "-") {
             std::fs::metadata(path).map_err(|error| PathUnreadable { path: path.clone(), error })?;
         }
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.platform("http://127.0.0.1:8080", true)?;
         let loaded = loaded::read(&self.paths);
         let (_, reports) = compile(&loaded.resources(), &platform);
         let problems = Problems::collect(&loaded, &reports, Timestamp::now());

@@ -1,15 +1,13 @@
 //! For people: each problem with the lines that it is about.
 
-use std::io::IsTerminal as _;
+use annotate_snippets::{Group, Level, Origin, Renderer};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-
+use super::super::excerpt::{renderer, snippet};
 use super::problem::{Problem, Problems, Severity};
-use crate::snapshot::resources::Location;
 use crate::source::loaded::Loaded;
 
 pub(super) fn print(loaded: &Loaded, problems: &Problems) {
-    let renderer = if std::io::stdout().is_terminal() { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer();
     for problem in problems.iter() {
         anstream::println!("{}\n", render(&renderer, loaded, problem));
     }
@@ -31,22 +29,10 @@ fn render(renderer: &Renderer, loaded: &Loaded, problem: &Problem) -> String {
     let help = Level::HELP.message(problem.code.remedy());
     let Some(location) = &problem.location else { return renderer.render(&[title.element(help)]) };
     let group: Group<'_> = match loaded.text_of(&location.file) {
-        Some(text) => title.element(snippet(text, location)),
+        Some(text) => title.element(snippet(text, location, None)),
         None => title.element(Origin::path(location.file.clone()).line(location.line).char_column(location.column)),
     };
     renderer.render(&[group.element(help)])
-}
-
-/// The line, with what stands at the column underlined to the end of the line.
-fn snippet<'text>(text: &'text str, location: &Location) -> Snippet<'text, annotate_snippets::Annotation<'text>> {
-    let before: usize = text.split_inclusive('\n').take(location.line.saturating_sub(1)).map(str::len).sum();
-    let line = text.get(before..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-    let start = line.char_indices().nth(location.column.saturating_sub(1)).map_or(line.len(), |(index, _)| index);
-    let end = line.find(" #").filter(|comment| *comment > start).unwrap_or_else(|| line.trim_end().len()).max(start);
-    Snippet::source(text)
-        .path(location.file.clone())
-        .fold(true)
-        .annotation(AnnotationKind::Primary.span(before + start..before + end))
 }
 
 fn summary(loaded: &Loaded, problems: &Problems) -> String {

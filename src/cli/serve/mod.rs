@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use super::Outcome;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
+use super::tls::TlsOptions;
 
 /// Serve a directory of YAML: watch it, keep keys and state beside it, and proxy.
 ///
@@ -50,6 +51,8 @@ pub(super) struct Serve {
     /// Who registers the activations' keys at the simulated EHR
     #[arg(long, value_enum, default_value = "auto", requires = "sandbox")]
     sandbox_register: Register,
+    #[command(flatten)]
+    tls: TlsOptions,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]

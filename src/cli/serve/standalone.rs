@@ -25,6 +25,7 @@ use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::tls::TlsFilesError;
 use crate::proxy::{Limits, Metrics, Proxy};
 use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
 use crate::source::DirectorySource;
@@ -51,6 +52,9 @@ pub(super) enum ServeError {
     /// `--public-url` is no URL.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlInvalid),
+    /// `--tls-cert` or `--tls-key` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -87,7 +91,9 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let public = listen("--listen", arguments.listen).await?;
     let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
     let addresses = (local(&public, arguments.listen), local(&admin_listener, arguments.admin_listen));
-    let mut platform = arguments.platform.platform(&addresses.0.to_string(), true)?;
+    let tls = arguments.tls.open()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut platform = arguments.platform.platform(&format!("{scheme}://{}", addresses.0), true)?;
     platform.makes_keys = !arguments.no_new_keys;
 
     let Opened { sink, recorded, kept, warnings } = DirectorySink::open(&state).await?;
@@ -120,7 +126,11 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
 
     work.spawn(directory_source.run(stop.clone()));
     work.spawn(compiler.run(resources));
-    work.spawn(server::serve(public, Arc::new(proxy), ServerSettings::default(), stop.clone().cancelled_owned()));
+    if let Some(tls) = tls.clone() {
+        work.spawn(tls.follow(stop.clone()));
+    }
+    let ended = stop.clone().cancelled_owned();
+    work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
     let programmed = programmed::follow(published, outcomes, stop.clone());
     let admin = admin_of(&handle, metrics, status.document, programmed, &stop);
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));

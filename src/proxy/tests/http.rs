@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 
+use super::listening::{listening, raw};
 use super::*;
-use crate::proxy::server::{ServerSettings, serve};
 
 #[tokio::test]
 async fn headers_that_are_not_listed_never_reach_the_ehr() {
@@ -101,31 +99,6 @@ fn whatever_path_is_forwarded_is_forwarded_as_it_was_written() {
             prop_assert_eq!(reached.len(), before);
         }
     });
-}
-
-struct Listening {
-    address: std::net::SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<()>,
-}
-
-async fn listening(setup: &Setup, header_timeout: Duration) -> Listening {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let settings = ServerSettings { header_timeout, ..ServerSettings::default() };
-    let served = tokio::spawn(serve(listener, Arc::clone(&setup.proxy), settings, async {
-        let _ = stopped.await;
-    }));
-    Listening { address, stop: Some(stop), served }
-}
-
-async fn raw(address: std::net::SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

@@ -1,14 +1,21 @@
 //! Requests through the whole proxy, with an EHR of the test's own as the judge of what reached it.
 
+mod cors;
 mod ehr;
 mod fhir;
+mod floods;
 mod http;
+mod listening;
+mod odd_paths;
 mod private_api;
+mod smuggling;
+mod tls;
 mod token;
 mod user_launch;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{HeaderMap, Request, Response};
 use arc_swap::ArcSwapOption;
@@ -77,14 +84,24 @@ impl Setup {
         Self::in_front_of(Ehr::start().await, edit).await
     }
 
+    /// With little patience for clients.
+    async fn patient_for(request_idle: Duration) -> Self {
+        let limits = Limits { request_idle, ..Limits::default() };
+        Self::with_limits(Ehr::start().await, limits, |world| world).await
+    }
+
     async fn in_front_of(ehr: Ehr, edit: impl FnOnce(World) -> World) -> Self {
+        Self::with_limits(ehr, Limits::default(), edit).await
+    }
+
+    async fn with_limits(ehr: Ehr, limits: Limits, edit: impl FnOnce(World) -> World) -> Self {
         let snapshot = Arc::new(ArcSwapOption::from_pointee(edit(World::before(&ehr.url)).compile()));
         let client = EhrClient::new(AddressPolicy::new(AddressPolicy::loopback_ranges()));
         let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
         let metrics = Arc::new(Metrics::default());
         let state = tempfile::tempdir().unwrap();
         let store = Arc::new(EmbeddedStore::open(&state.path().join("store.redb")).await.unwrap());
-        let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, store, metrics, Limits::default());
+        let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, store, metrics, limits);
         Self { proxy: Arc::new(proxy), snapshot, ehr, _state: state }
     }
 

@@ -35,7 +35,7 @@ async fn a_good_request_goes_straight_on_to_the_ehr() {
 #[tokio::test]
 async fn a_fault_of_client_or_redirect_uri_is_told_on_a_page() {
     let launches = Launches::new().await;
-    let refused = (400, "HG7080".to_owned());
+    let refused = (400, "HG7090".to_owned());
     for changes in [
         &[("client_id", None)][..],
         &[("client_id", Some("nobody"))],
@@ -62,7 +62,7 @@ async fn a_fault_of_client_or_redirect_uri_is_told_on_a_page() {
         let path = format!("/epic/oauth2/authorize?{}{more}", request(&[]));
         assert_eq!(on_page(&launches.setup.ask("GET", &path, &[], "").await), refused, "{more}");
     }
-    let unreadable = (400, "HG7081".to_owned());
+    let unreadable = (400, "HG7091".to_owned());
     for query in [format!("{}&x=%zz", request(&[])), format!("{}&{}", request(&[]), "a=b&c=d&".repeat(2000))] {
         let path = format!("/epic/oauth2/authorize?{query}");
         let answer = launches.setup.ask("GET", &path, &[], "").await;
@@ -94,7 +94,7 @@ async fn none_of_a_thousand_mutants_of_a_redirect_uri_is_redirected_to() {
     assert!(mutants.len() >= 1000, "{}", mutants.len());
     for mutant in &mutants {
         let answer = launches.authorize(&[("redirect_uri", Some(mutant))]).await;
-        assert_eq!(on_page(&answer), (400, "HG7080".to_owned()), "{mutant:?}");
+        assert_eq!(on_page(&answer), (400, "HG7090".to_owned()), "{mutant:?}");
     }
 }
 

@@ -23,7 +23,7 @@ async fn a_state_is_good_once_and_in_one_browser() {
     let launches = Launches::new().await;
     let (sent_on, code, state) = at_the_ehr(&launches, &[]).await;
     let query = format!("code={code}&state={state}");
-    let unknown = (400, "HG7082".to_owned());
+    let unknown = (400, "HG7092".to_owned());
     let path = format!("/epic/oauth2/callback?{query}");
     let cookie = sent_on.header("set-cookie").unwrap().split(';').next().unwrap();
     let (name, value) = cookie.split_once('=').unwrap();
@@ -39,7 +39,7 @@ async fn a_state_is_good_once_and_in_one_browser() {
         assert_eq!(on_page(&launches.come_back(&sent_on, query).await), unknown, "{query}");
     }
     for query in ["", "code=a", "state=b", "code=a&code=b&state=c"] {
-        assert_eq!(on_page(&launches.come_back(&sent_on, query).await), (400, "HG7081".to_owned()), "{query}");
+        assert_eq!(on_page(&launches.come_back(&sent_on, query).await), (400, "HG7091".to_owned()), "{query}");
     }
     assert_eq!(launches.ehr.given(), 1);
 }
@@ -190,7 +190,7 @@ async fn what_changed_while_the_user_logged_in_counts() {
     let moved =
         come_back(|world| world.set("App", "mobile", "redirectUris", json!(["https://mobile.example.org/another"])))
             .await;
-    assert_eq!(on_page(&moved), (400, "HG7080".to_owned()), "{elsewhere}");
+    assert_eq!(on_page(&moved), (400, "HG7090".to_owned()), "{elsewhere}");
     let narrowed = come_back(|world| world.set("App", "mobile", "scopes", json!(["user/Observation.r"]))).await;
     assert_eq!(told(&narrowed), "invalid_scope");
 }

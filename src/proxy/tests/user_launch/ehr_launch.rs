@@ -36,12 +36,12 @@ async fn a_launch_of_another_ehr_or_app_leads_nowhere() {
     let launches = Launches::new().await;
     let ehr = format!("{}/fhir", launches.setup.ehr.url);
     for iss in ["https://attacker.example/fhir", FHIR, "", &launches.setup.ehr.url] {
-        assert_eq!(on_page(&start(&launches, iss, "a").await), (400, "HG7082".into()), "{iss}");
+        assert_eq!(on_page(&start(&launches, iss, "a").await), (400, "HG7092".into()), "{iss}");
     }
-    assert_eq!(on_page(&start(&launches, &ehr, "").await), (400, "HG7081".into()));
-    assert_eq!(on_page(&start(&launches, &ehr, &"a".repeat(5000)).await), (400, "HG7081".into()));
+    assert_eq!(on_page(&start(&launches, &ehr, "").await), (400, "HG7091".into()));
+    assert_eq!(on_page(&start(&launches, &ehr, &"a".repeat(5000)).await), (400, "HG7091".into()));
     let twice = format!("/epic/launch/mobile?iss={ehr}&iss={ehr}&launch=a");
-    assert_eq!(on_page(&launches.setup.ask("GET", &twice, &[], "").await), (400, "HG7081".into()));
+    assert_eq!(on_page(&launches.setup.ask("GET", &twice, &[], "").await), (400, "HG7091".into()));
     for app in ["nobody", "schedule-sync", "stranger"] {
         let path = format!("/epic/launch/{app}?iss={ehr}&launch=a");
         assert_eq!(on_page(&launches.setup.ask("GET", &path, &[], "").await), (404, "HG7024".into()), "{app}");

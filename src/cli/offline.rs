@@ -1,0 +1,86 @@
+//! Files compiled once, without a cluster or a server: what `plan`, `why` and `access` look at.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::live::{LiveError, LiveOptions, LiveStatus};
+use crate::protocol::why::World;
+use crate::snapshot::{ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use crate::source::Loaded;
+use crate::source::loaded;
+
+/// Files and directories to look at.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Paths {
+    /// Files or directories; `-` is standard input [default: the directory that --server serves]
+    #[arg(value_name = "PATH", conflicts_with = "file")]
+    paths: Vec<PathBuf>,
+    /// The same, as an option; repeatable
+    #[arg(short, long, value_name = "PATH")]
+    file: Vec<PathBuf>,
+}
+
+/// A path that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}: {error}", path = .path.display())]
+pub(super) struct PathUnreadable {
+    path: PathBuf,
+    error: std::io::Error,
+}
+
+/// Files, compiled.
+pub(super) struct Offline {
+    pub(super) loaded: Loaded,
+    pub(super) resources: Resources,
+    pub(super) snapshot: Snapshot,
+    pub(super) reports: Vec<Report>,
+    /// Secrets that are in no file, and taken for granted.
+    pub(super) assumed: Vec<ObjectReference>,
+}
+
+impl Paths {
+    /// The paths that were given; without any, the directory that a standalone server serves, and what it tells.
+    pub(super) async fn or_served(self, live: &LiveOptions) -> Result<(Vec<PathBuf>, Option<LiveStatus>), LiveError> {
+        let given: Vec<PathBuf> = self.paths.into_iter().chain(self.file).collect();
+        if !given.is_empty() {
+            return Ok((given, None));
+        }
+        let status = live.status().await?;
+        Ok((status.directory.clone().into_iter().collect(), Some(status)))
+    }
+}
+
+/// Whether all paths are there.
+pub(super) fn readable(paths: &[PathBuf]) -> Result<(), PathUnreadable> {
+    for path in paths.iter().filter(|path| path.as_path() != Path::new("-")) {
+        std::fs::metadata(path).map_err(|error| PathUnreadable { path: path.clone(), error })?;
+    }
+    Ok(())
+}
+
+impl Offline {
+    /// Reads and compiles. Secrets that are in no file are taken for granted.
+    pub(super) fn read(paths: &[PathBuf], platform: &Platform) -> Result<Self, PathUnreadable> {
+        readable(paths)?;
+        let loaded = loaded::read(paths);
+        let mut resources = loaded.resources();
+        let assumed = resources.assume_credentials(|object| loaded.names(object));
+        let (snapshot, reports) = compile(&resources, platform);
+        Ok(Self { loaded, resources, snapshot, reports, assumed })
+    }
+
+    /// What decisions are asked about.
+    pub(super) fn world(&self) -> World<'_> {
+        World { resources: &self.resources, snapshot: &self.snapshot, reports: &self.reports }
+    }
+
+    /// What was taken for granted, in one line.
+    pub(super) fn assumption(&self) -> Option<String> {
+        if self.assumed.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = self.assumed.iter().map(|object| object.key.to_string()).collect();
+        Some(format!("taken for granted, since no file holds them: Secrets {}", names.join(", ")))
+    }
+}
