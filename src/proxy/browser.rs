@@ -74,20 +74,12 @@ impl LaunchCookie<'_> {
 
     /// Gives it to the browser.
     pub(super) fn set(&self, response: &mut Response<Body>, value: &str, seconds: i64) {
-        self.put(response, &format!("{}={value}; Max-Age={seconds}; {}", self.name(), self.attributes()));
+        put_cookie(response, &format!("{}={value}; Max-Age={seconds}; {}", self.name(), self.attributes()));
     }
 
     /// Takes it from the browser.
     pub(super) fn clear(&self, response: &mut Response<Body>) {
-        self.put(response, &format!("{}=; Max-Age=0; {}", self.name(), self.attributes()));
-    }
-
-    fn put(&self, response: &mut Response<Body>, text: &str) {
-        // Names, digests and paths of URLs are ASCII.
-        if let Ok(mut value) = HeaderValue::from_str(text) {
-            value.set_sensitive(true);
-            response.headers_mut().append(SET_COOKIE, value);
-        }
+        put_cookie(response, &format!("{}=; Max-Age=0; {}", self.name(), self.attributes()));
     }
 
     /// Whether the browser shows it.
@@ -101,6 +93,14 @@ impl LaunchCookie<'_> {
         // Of two of the same name one is not ours.
         let (Some((_, value)), None) = (shown.next(), shown.next()) else { return false };
         value.as_bytes().ct_eq(expected.as_bytes()).into()
+    }
+}
+
+fn put_cookie(response: &mut Response<Body>, text: &str) {
+    // Names, digests and paths of URLs are ASCII.
+    if let Ok(mut value) = HeaderValue::from_str(text) {
+        value.set_sensitive(true);
+        response.headers_mut().append(SET_COOKIE, value);
     }
 }
 

@@ -289,9 +289,8 @@ impl Proxy {
                 })?;
                 Ok(Some(User::of(&user, &activation.gateway)))
             }
-            Some(_) => Ok(None),
             None if owed => Err(Fault::IdTokenMissing),
-            None => Ok(None),
+            Some(_) | None => Ok(None),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The two grants that have a user behind them: an authorization code for the first tokens, a refresh token for the next.
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Proxy;
 use super::body::Body;
@@ -57,7 +57,7 @@ impl Proxy {
             None => None,
         };
         let mut response = TokenResponse::of(&issued, &scopes);
-        response.refresh_token = refresh_token.as_ref().map(|token| token.expose_secret());
+        response.refresh_token = refresh_token.as_ref().map(ExposeSecret::expose_secret);
         response.id_token = id_token.as_deref();
         response.context = session.context.within(&scopes);
         Ok(response.into_response())

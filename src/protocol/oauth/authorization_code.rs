@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::authorize::Asked;
@@ -36,7 +36,7 @@ pub fn judge(asked: &Asked, app: &App, request: &TokenRequest) -> Result<(), OAu
     if request.redirect_uri.as_deref() != Some(asked.redirect_uri.as_str()) {
         return Err(GrantFault::RedirectUri.into());
     }
-    let verifier = request.code_verifier.as_ref().map(|verifier| verifier.expose_secret());
+    let verifier = request.code_verifier.as_ref().map(ExposeSecret::expose_secret);
     if !verifier.is_some_and(|verifier| asked.challenge.is_met_by(verifier)) {
         return Err(GrantFault::Verifier.into());
     }

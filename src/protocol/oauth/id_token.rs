@@ -182,11 +182,11 @@ fn judge(claims: EhrClaims, expected: &Expected<'_>, now: Timestamp) -> Result<E
     if claims.sub.is_empty() || claims.sub.len() > 255 {
         return Err(IdTokenInvalid::Subject);
     }
-    let fhir_user = [claims.fhir_user, claims.profile].into_iter().flatten();
+    let mut fhir_user = [claims.fhir_user, claims.profile].into_iter().flatten();
     Ok(EhrUser {
         issuer: claims.iss,
         subject: claims.sub,
-        fhir_user: fhir_user.filter_map(|claim| claim.as_str().map(str::to_owned)).next(),
+        fhir_user: fhir_user.find_map(|claim| claim.as_str().map(str::to_owned)),
         auth_time: claims.auth_time.and_then(|time| time.as_i64()),
     })
 }

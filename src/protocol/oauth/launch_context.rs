@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(answer: Value) -> Value {
+    fn read(answer: &Value) -> Value {
         let context = LaunchContext::read(answer.as_object().unwrap(), "https://ehr/fhir", "https://gate/fhir");
         serde_json::to_value(context).unwrap()
     }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn all_that_smart_names_is_read_and_moved() {
         assert_eq!(
-            read(json!({
+            read(&json!({
                 "access_token": "secret", "patient": "p-1", "encounter": "e.1", "need_patient_banner": "false",
                 "smart_style_url": "https://ehr/style.json", "intent": "reconcile", "tenant": "north",
                 "fhirContext": [{"reference": "https://ehr/fhir/List/1", "role": "r"}, {"reference": "https://ehr/fhirx/List/1"}, "List/2"],
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn what_is_no_id_is_none() {
         for patient in [json!("a/b"), json!("a b"), json!(""), json!("1,2"), json!(7), json!("a".repeat(257))] {
-            assert_eq!(read(json!({ "patient": patient, "smart_style_url": "javascript:x" })), json!({}));
+            assert_eq!(read(&json!({ "patient": patient, "smart_style_url": "javascript:x" })), json!({}));
         }
     }
 

@@ -20,7 +20,7 @@ async fn a_token_that_is_over_is_renewed_by_one_of_all_who_ask() {
     launches.ehr.change(|habits| habits.expires_in = 1);
     let tokens = launches.tokens(&[]).await;
     launches.ehr.change(|habits| habits.expires_in = 3600);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let calls = (0..50).map(|_| {
         let (launches, token) = (Arc::clone(&launches), tokens["access_token"].clone());
         tokio::spawn(async move { launches.call(&token).await })
@@ -37,7 +37,7 @@ async fn the_session_ends_where_the_ehr_says_so() {
     launches.ehr.change(|habits| habits.expires_in = 1);
     let tokens = launches.tokens(&[]).await;
     launches.ehr.change(|habits| habits.session_is_over = true);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(launches.call(&tokens["access_token"]).await, Err(Code::SessionOver));
     assert_eq!(launches.call(&tokens["access_token"]).await, Err(Code::TokenRevoked));
     let refreshed = launches.refresh(tokens["refresh_token"].as_str().unwrap()).await;
@@ -53,7 +53,7 @@ async fn without_a_refresh_token_of_the_ehr_the_session_ends_with_its_token() {
     });
     let tokens = launches.tokens(&[]).await;
     assert_eq!(tokens.get("refresh_token"), None);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(launches.call(&tokens["access_token"]).await, Err(Code::SessionOver));
 }
 
@@ -63,7 +63,7 @@ async fn an_ehr_that_is_away_ends_no_session() {
     launches.ehr.change(|habits| habits.expires_in = 1);
     let tokens = launches.tokens(&[]).await;
     launches.ehr.change(|habits| habits.is_away = true);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(launches.call(&tokens["access_token"]).await, Err(Code::EhrUnreachableNow));
     launches.ehr.change(|habits| habits.is_away = false);
     assert_eq!(launches.call(&tokens["access_token"]).await, Ok(200));

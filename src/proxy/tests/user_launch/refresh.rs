@@ -98,7 +98,7 @@ async fn online_access_ends_with_the_session_at_the_ehr() {
         launches.ehr.change(|habits| habits.expires_in = 1);
         let tokens = launches.tokens(&[("scope", Some(scope))]).await;
         launches.ehr.change(|habits| habits.session_is_over = true);
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         assert_eq!(refused(&launches.refresh(token(&tokens)).await), (400, "invalid_grant".into()), "{scope}");
         assert_eq!(launches.call(&tokens["access_token"]).await, Err(Code::TokenRevoked));
     }
