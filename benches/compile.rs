@@ -8,9 +8,10 @@
 mod scale;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hearthgate::snapshot::compile;
+use hearthgate::snapshot::{Published, compile};
 use scale::Fleet;
 
 fn activations(criterion: &mut Criterion) {
@@ -26,7 +27,10 @@ fn activations(criterion: &mut Criterion) {
             bencher.iter(|| compile(black_box(&resources), &platform));
         });
         group.bench_function(BenchmarkId::new("compile and digests", size), |bencher| {
-            bencher.iter(|| compile(black_box(&resources), &platform).0.digests().len());
+            bencher.iter(|| {
+                let (snapshot, reports) = compile(black_box(&resources), &platform);
+                Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() }.digests().len()
+            });
         });
         group.bench_function(BenchmarkId::new("parse", size), |bencher| {
             bencher.iter(|| black_box(&fleet).parse());

@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod console;
 pub mod control;
 pub mod keys;
 pub mod outbound;

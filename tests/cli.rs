@@ -112,3 +112,126 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("Example"), "hearthgate {} --help has no example", subcommand.get_name());
     }
 }
+
+/// The files that the snapshots of the command line are about.
+fn review() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/review.in")
+}
+
+#[test]
+fn what_commands_print_is_what_is_written_down() {
+    // `TRYCMD=overwrite` writes it anew; read the difference.
+    trycmd::TestCases::new().case("tests/cli/*.trycmd");
+}
+
+#[test]
+fn sarif_is_what_the_official_schema_asks_for() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas/sarif-2.1.0.json");
+    // As published, two patterns have a bracket that only lenient engines take for itself.
+    let schema = std::fs::read_to_string(schema).unwrap().replace("{2}]?$", r"{2}\\]?$");
+    let schema = serde_json::from_str(&schema).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    for path in ["broken", "new"] {
+        let output = hearthgate(&["check", review().join(path).to_str().unwrap(), "-o", "sarif"]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let faults: Vec<_> = schema.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{faults:?}");
+        assert!(document["runs"][0]["results"].as_array().is_some_and(|results| !results.is_empty()), "{document:#}");
+    }
+    let nonsense = serde_json::json!({ "version": "2.1.0", "runs": [{ "results": [] }] });
+    assert!(!schema.is_valid(&nonsense), "the schema tells good from bad");
+}
+
+#[test]
+fn every_example_in_help_is_one_that_the_program_takes() {
+    fn examples(command: &clap::Command, found: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        found.extend(help.lines().filter(|line| line.starts_with("  ")).map(str::to_owned));
+        command.get_subcommands().for_each(|below| examples(below, found));
+    }
+    let mut found = Vec::new();
+    examples(&hearthgate::cli::command(), &mut found);
+    let calls: Vec<Vec<String>> = found.iter().flat_map(|line| calls_in(line)).collect();
+    assert!(calls.len() > 30, "only {} examples were found", calls.len());
+    for call in calls {
+        let taken = hearthgate::cli::command().try_get_matches_from(&call);
+        assert!(taken.is_ok(), "{call:?}: {}", taken.unwrap_err());
+    }
+}
+
+/// The calls of hearthgate in a line of shell, as far as examples need it: words, single quotes, pipes, redirections.
+fn calls_in(line: &str) -> Vec<Vec<String>> {
+    let mut words: Vec<String> = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        match (index % 2, words.last_mut()) {
+            (1, Some(open)) => open.push_str(part),
+            (1, None) => words.push(part.to_owned()),
+            _ => words.extend(part.split_whitespace().map(str::to_owned)),
+        }
+        // A word that a quote follows at once goes on in it; one after a space begins there.
+        if index % 2 == 0 && part.ends_with(char::is_whitespace) {
+            words.push(String::new());
+        }
+    }
+    let mut calls = Vec::new();
+    let mut rest =
+        words.iter().map(|word| word.trim_start_matches("<(").trim_start_matches("$(").trim_end_matches(')'));
+    while let Some(word) = rest.by_ref().find(|word| word.trim_start_matches("TOKEN=$(") == "hearthgate") {
+        let ends = |word: &&str| ["|", ">", ">>", "&&", "#", "2>"].contains(word);
+        let arguments = rest.by_ref().take_while(|word| !ends(word)).filter(|word| !word.is_empty());
+        calls.push(std::iter::once(word.trim_start_matches("TOKEN=$(")).chain(arguments).map(str::to_owned).collect());
+    }
+    calls
+}
+
+#[test]
+fn what_new_writes_is_what_check_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(review().join("old/ehr.yaml"), folder.path().join("ehr.yaml")).unwrap();
+    let app = ["new", "app", "letters", "--scope", "system/Patient.rs", "--secret", "letters-client"];
+    for (file, arguments) in [
+        ("app.yaml", app.as_slice()),
+        ("activation.yaml", &["new", "activation", "letters", "epic", "--token-url", "https://fhir.example.org/token"]),
+        ("secret.yaml", &["new", "secret", "letters-client", "--random"]),
+    ] {
+        std::fs::write(folder.path().join(file), hearthgate(arguments).stdout).unwrap();
+    }
+    let output = hearthgate(&["check", folder.path().to_str().unwrap()]);
+    assert!(text(&output.stdout).contains("no issues: 5 objects in 4 files"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn rotate_changes_the_revision_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["ehr.yaml", "sync.yaml"] {
+        std::fs::copy(review().join("old").join(file), folder.path().join(file)).unwrap();
+    }
+    let file = folder.path().join("sync.yaml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    for revision in [2, 3] {
+        let output = hearthgate(&["rotate", "sync-at-epic", folder.path().to_str().unwrap(), "--write"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let after = std::fs::read_to_string(&file).unwrap();
+        let without = after.replace(&format!("        keyPair:\n          revision: {revision}\n"), "");
+        assert_eq!(without, before, "comments and layout stay");
+    }
+}
+
+#[test]
+fn a_shell_is_told_the_names_of_objects() {
+    let completed = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_hearthgate"))
+            .arg("--")
+            .args(words)
+            .envs([("HEARTHGATE_COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", index.as_str()), ("_CLAP_IFS", "\n")])
+            .env("HEARTHGATE_SERVER", "http://127.0.0.1:1")
+            .current_dir(review().join("new"))
+            .output()
+            .unwrap();
+        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(completed(&["hearthgate", "why", "le"]), ["letters"]);
+    assert_eq!(completed(&["hearthgate", "rotate", "e"]), ["epic"]);
+    assert!(completed(&["hearthgate", "explain", "HG400"]).contains(&"HG4001".to_owned()));
+}

@@ -22,8 +22,11 @@ use std::time::{Duration, Instant};
 
 use compile_input::key_files;
 use hearthgate::api;
+use hearthgate::snapshot::digest::Digests;
 use hearthgate::snapshot::resources::{Observed, Rejection, Secret, SecretUse};
-use hearthgate::snapshot::{Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use hearthgate::snapshot::{
+    Kind, ObjectKey, ObjectReference, Platform, Published, Report, Resources, Snapshot, compile,
+};
 use hearthgate::values::code::Code;
 use hearthgate::values::key::{Certificate, GatewayIdentity, PairIdentity, PairKind, file};
 use hearthgate::values::scope::{Scope, ScopeSet};
@@ -494,6 +497,19 @@ impl World {
         compile(&self.resources(), &self.platform())
     }
 
+    fn digests(&self) -> Digests {
+        digests(self.compile())
+    }
+
+    /// Everything that is served and told, as text.
+    fn text(&self) -> String {
+        let (snapshot, reports) = self.compile();
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let verdicts: Vec<_> = reports.iter().map(|report| report.at(now)).collect();
+        let digests: Vec<_> = self.digests().into_iter().map(|(object, digest)| format!("{object} {digest}")).collect();
+        json!([snapshot.view(), reports, verdicts, digests]).to_string()
+    }
+
     fn platform(&self) -> Platform {
         Platform {
             public_url: EndpointUrl::parse("https://hg.example.org").unwrap(),
@@ -504,12 +520,8 @@ impl World {
     }
 }
 
-/// Everything that is served and told, as text.
-fn text((snapshot, reports): &(Snapshot, Vec<Report>)) -> String {
-    let now = "2026-06-01T00:00:00Z".parse().unwrap();
-    let verdicts: Vec<_> = reports.iter().map(|report| report.at(now)).collect();
-    let digests: Vec<_> = snapshot.digests().iter().map(|(object, digest)| format!("{object} {digest}")).collect();
-    json!([snapshot.view(), reports, verdicts, digests]).to_string()
+fn digests((snapshot, reports): (Snapshot, Vec<Report>)) -> Digests {
+    Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() }.digests()
 }
 
 /// Kids that a pair publishes.
@@ -536,7 +548,7 @@ proptest! {
         let mut names = BTreeSet::new();
         reversed.objects.retain(|object| names.insert((object["kind"].to_string(), object["metadata"]["namespace"].to_string(), object["metadata"]["name"].to_string())));
         reversed.objects.reverse();
-        prop_assert_eq!(text(&world.compile()), text(&reversed.compile()));
+        prop_assert_eq!(world.text(), reversed.text());
     }
 
     #[test]
@@ -576,6 +588,7 @@ proptest! {
         let bad = with_fault(bad);
         let mut with_bad = world.clone();
         with_bad.objects.push(bad);
+        let (before, after) = (world.digests(), with_bad.digests());
         let ((snapshot, reports), (with_bad, reports_with_bad)) = (world.compile(), with_bad.compile());
         let reports_with_bad: BTreeMap<_, _> = reports_with_bad.into_iter().map(|report| (report.object.clone(), report)).collect();
         // Whether anything refers to a Secret is also the bad object's doing.
@@ -593,8 +606,8 @@ proptest! {
                 prop_assert_eq!(entry, entry_with_bad, "{} {}", section, name);
             }
         }
-        for (object, digest) in snapshot.digests() {
-            prop_assert_eq!(Some(digest), with_bad.digests().get(object));
+        for (object, digest) in &before {
+            prop_assert_eq!(Some(digest), after.get(object));
         }
     }
 
@@ -686,7 +699,7 @@ proptest! {
     #[test]
     fn no_secret_shows(world in world()) {
         let compiled = world.compile();
-        let shown = format!("{} {:?}", text(&compiled), compiled);
+        let shown = format!("{} {:?}", world.text(), compiled);
         for secret in [CANARY, "Q0FOQVJZ", "BEGIN PRIVATE KEY"] {
             prop_assert!(!shown.contains(secret), "{secret} shows");
         }
@@ -709,6 +722,28 @@ proptest! {
             prop_assert_eq!(report.at(now), report.at(before));
         }
     }
+}
+
+/// Neither the spec nor the report says anything of it, and yet a replica that has not heard of it serves otherwise.
+#[test]
+fn a_rotated_secret_is_another_digest_of_its_app_and_of_what_hangs_on_that_and_of_nothing_else() {
+    let with = |secret: &str| {
+        let text = format!(
+            "include: [ehr, sync]\n---\n\
+             kind: Activation\nmetadata: {{name: sync-at-gateway}}\nspec:\n  \
+             appRef: {{name: sync}}\n  gatewayRef: {{name: gateway}}\n  \
+             ehrAuthentication: {{type: System, system: {{none: {{}}}}}}\n---\n\
+             kind: Secret\nmetadata: {{name: sync-client, labels: {{hearthgate.dev/use: credential}}}}\n\
+             stringData: {{secret: {secret}}}\n"
+        );
+        let input = compile_input::read(&text);
+        digests(compile(&input.resources, &input.platform))
+    };
+    let (before, after) = (with("the-first-of-two-secrets"), with("the-second-of-two-secrets"));
+    let changed = before.iter().filter(|(object, digest)| after[object] != **digest);
+    let changed: Vec<String> = changed.map(|(object, _)| object.to_string()).collect();
+    assert_eq!(changed, ["App default/sync", "Activation default/sync-at-gateway"]);
+    assert_eq!(before.len(), 4);
 }
 
 /// Properties of things that never come to be would hold of anything.
@@ -766,7 +801,7 @@ fn ten_times_the_activations_take_about_ten_times_as_long() {
         let compiling = least(&|| drop(compile(&resources, &platform)));
         let parsing = least(&|| drop(fleet.parse()));
         let with_digests = least(&|| {
-            compile(&resources, &platform).0.digests();
+            digests(compile(&resources, &platform));
         });
         let digests = with_digests.saturating_sub(compiling);
         println!("{activations}: compile {compiling:?}, parse {parsing:?}, digests {digests:?}");

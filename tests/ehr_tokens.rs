@@ -94,7 +94,7 @@ fn tokens() -> EhrTokens {
 }
 
 fn register(ehr: &Handle, credential: Credential) {
-    let registration = Registration { client_id: CLIENT_ID.into(), app_name: None, credential };
+    let registration = Registration::new(CLIENT_ID, credential);
     ehr.register(registration).unwrap();
 }
 

@@ -14,6 +14,8 @@ pub const VERSION: &str = "v1alpha1";
 pub const USE_LABEL: &str = "hearthgate.dev/use";
 /// Annotation on a credential: the only hosts (comma separated) that it may be sent to.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "hearthgate.dev/allowed-hosts";
+/// Annotation on any object: codes (comma separated) that `hearthgate check` does not tell of it.
+pub const IGNORE_ANNOTATION: &str = "hearthgate.dev/ignore";
 /// Annotation on an Activation: a new value asks for a probe of the EHR now.
 pub const PROBE_REQUESTED_ANNOTATION: &str = "hearthgate.dev/probe-requested-at";
 

@@ -153,4 +153,7 @@ pub struct GatewayStatus {
     /// The SMART discovery document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smart_configuration_url: Option<String>,
+    /// The revision of the gateway's own keys that signs its tokens: every ready replica has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_revision: Option<u32>,
 }

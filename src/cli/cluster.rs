@@ -1,6 +1,7 @@
 //! How a command finds the API server, and what it may be asked there.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,14 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::api::common::GROUP;
+use crate::console::{Access, Person};
 use crate::proxy::admin::Guard;
 use crate::values::api_failure::ApiFailure;
 
@@ -93,60 +97,142 @@ impl Cluster {
     /// Lets in whoever shows a token that the API server knows: one that was made for this (a projected token of the
     /// audience `hearthgate.dev`), or a person's.
     pub(super) fn guard(&self) -> Guard {
-        let reviewer = Arc::new(Reviewer { reviews: Api::all(self.client.clone()), verdicts: Mutex::default() });
+        let reviewer = self.reviewer();
         Arc::new(move |token| {
             let reviewer = Arc::clone(&reviewer);
-            Box::pin(async move { reviewer.knows(&token).await })
+            Box::pin(async move { reviewer.person(&token).await.is_some() })
+        })
+    }
+
+    /// Tells the console who a token's owner is, and which namespaces' activations it may list.
+    pub(super) fn access(&self) -> Access {
+        let (reviewer, asker) = (self.reviewer(), self.reviewer());
+        Access {
+            authenticate: Arc::new(move |token| {
+                let reviewer = Arc::clone(&reviewer);
+                Box::pin(async move { reviewer.person(&token).await })
+            }),
+            may_read: Arc::new(move |person, namespace| {
+                let asker = Arc::clone(&asker);
+                Box::pin(async move { asker.may_read(person, namespace).await })
+            }),
+        }
+    }
+
+    fn reviewer(&self) -> Arc<Reviewer> {
+        Arc::new(Reviewer {
+            tokens: Api::all(self.client.clone()),
+            accesses: Api::all(self.client.clone()),
+            people: Remembered::default(),
+            permissions: Remembered::default(),
         })
     }
 }
 
-/// Asks the API server about tokens.
+/// Answers of the API server, for a short while.
+struct Remembered<Question, Answer>(Mutex<HashMap<Question, (Answer, Instant)>>);
+
+impl<Question, Answer> Default for Remembered<Question, Answer> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Question: Eq + Hash, Answer: Clone> Remembered<Question, Answer> {
+    fn answer(&self, question: &Question) -> Option<Answer> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(question).filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(answer, _)| answer.clone())
+    }
+
+    fn remember(&self, question: Question, answer: Answer) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= REMEMBERED_AT_MOST {
+            answers.clear();
+        }
+        answers.insert(question, (answer, Instant::now()));
+    }
+}
+
+/// Asks the API server about tokens and people.
 struct Reviewer {
-    reviews: Api<TokenReview>,
+    tokens: Api<TokenReview>,
+    accesses: Api<SubjectAccessReview>,
     /// By the token's hash: never the token itself.
-    verdicts: Mutex<HashMap<Vec<u8>, (bool, Instant)>>,
+    people: Remembered<Vec<u8>, Option<Person>>,
+    permissions: Remembered<(Person, String), bool>,
 }
 
 impl Reviewer {
-    async fn knows(&self, token: &SecretString) -> bool {
+    /// The owner of a token. `None`: the API server does not know it, or cannot be asked.
+    async fn person(&self, token: &SecretString) -> Option<Person> {
         let hash = digest(&SHA256, token.expose_secret().as_bytes()).as_ref().to_vec();
-        if let Some((verdict, at)) = self.verdicts().get(&hash)
-            && at.elapsed() < REMEMBERED
-        {
-            return *verdict;
+        if let Some(known) = self.people.answer(&hash) {
+            return known;
         }
-        let mut verdict = Ok(false);
+        let mut verdict = Ok(None);
         for audiences in [Some(vec![AUDIENCE.to_owned()]), None] {
             verdict = self.review(token, audiences).await;
-            if matches!(verdict, Ok(true)) {
+            if matches!(verdict, Ok(Some(_))) {
                 break;
             }
         }
         match verdict {
-            Ok(verdict) => {
-                let mut verdicts = self.verdicts();
-                if verdicts.len() >= REMEMBERED_AT_MOST {
-                    verdicts.clear();
-                }
-                verdicts.insert(hash, (verdict, Instant::now()));
-                verdict
+            Ok(person) => {
+                self.people.remember(hash, person.clone());
+                person
             }
             Err(failure) => {
                 tracing::warn!("a token cannot be judged: {failure}");
-                false
+                None
             }
         }
     }
 
-    async fn review(&self, token: &SecretString, audiences: Option<Vec<String>>) -> Result<bool, ApiFailure> {
+    async fn review(&self, token: &SecretString, audiences: Option<Vec<String>>) -> Result<Option<Person>, ApiFailure> {
         let spec = TokenReviewSpec { token: Some(token.expose_secret().to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let reviewed = self.reviews.create(&PostParams::default(), &review).await?;
-        Ok(reviewed.status.and_then(|status| status.authenticated).unwrap_or_default())
+        let status = self.tokens.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+        let is_known = status.authenticated.unwrap_or_default();
+        Ok(status.user.filter(|_| is_known).map(|user| Person {
+            name: user.username.unwrap_or_default(),
+            uid: user.uid,
+            groups: user.groups.unwrap_or_default(),
+            extra: user.extra.unwrap_or_default(),
+        }))
     }
 
-    fn verdicts(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, (bool, Instant)>> {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a person may list the activations of a namespace. A question that cannot be asked is a no.
+    async fn may_read(&self, person: Person, namespace: String) -> bool {
+        let question = (person, namespace);
+        if let Some(known) = self.permissions.answer(&question) {
+            return known;
+        }
+        let (person, namespace) = &question;
+        let spec = SubjectAccessReviewSpec {
+            user: Some(person.name.clone()),
+            uid: person.uid.clone(),
+            groups: Some(person.groups.clone()),
+            extra: Some(person.extra.clone()),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some("activations".to_owned()),
+                verb: Some("list".to_owned()),
+                namespace: Some(namespace.clone()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        };
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        match self.accesses.create(&PostParams::default(), &review).await.map_err(ApiFailure::from) {
+            Ok(reviewed) => {
+                let is_allowed = reviewed.status.is_some_and(|status| status.allowed);
+                self.permissions.remember(question, is_allowed);
+                is_allowed
+            }
+            Err(failure) => {
+                tracing::warn!("what a person may see cannot be judged: {failure}");
+                false
+            }
+        }
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
-use super::Outcome;
+use super::{Outcome, completions};
 use crate::values::code::Code;
 
 /// Say what a code or reason means and what to do about it.
@@ -17,7 +18,7 @@ use crate::values::code::Code;
 )]
 pub(super) struct Explain {
     /// The code (`HG4001`) or the reason (`AwaitingRegistration`).
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", add = ArgValueCandidates::new(completions::codes))]
     code: Option<String>,
     /// All codes, as a Markdown table.
     #[arg(long, conflicts_with = "code")]

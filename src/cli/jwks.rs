@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -16,6 +18,7 @@ use crate::snapshot::Kind;
 )]
 pub(super) struct Jwks {
     /// The activation.
+    #[arg(add = ArgValueCandidates::new(completions::activations))]
     activation: String,
     /// Only the URL that the EHR must be given.
     #[arg(long)]
@@ -39,7 +42,7 @@ impl Jwks {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let status = self.live.status().await?;
-            let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+            let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
             let url = live.status_as::<ActivationStatus>().jwks_url.ok_or(JwksError::None(self.activation))?;
             if self.url {
                 println!("{url}");

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::api::Condition;
-use crate::snapshot::{Kind, ObjectReference};
+use crate::snapshot::Kind;
+use crate::snapshot::live::{LiveObject, LiveStatus};
 
 /// Where the live state is.
 #[derive(Clone, Debug, Args)]
@@ -53,77 +51,25 @@ fn among(known: &[String]) -> String {
     if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
 }
 
-/// What `/status` tells.
-#[derive(Debug, Deserialize)]
-pub(super) struct LiveStatus {
-    /// All objects, sorted.
-    pub(super) objects: Vec<LiveObject>,
-    /// Refused edits.
-    #[serde(default)]
-    pub(super) rejections: Vec<LiveRejection>,
-    /// The directory that is served.
-    pub(super) directory: Option<std::path::PathBuf>,
-}
-
-/// An edit that was refused.
-#[derive(Debug, Deserialize)]
-pub(super) struct LiveRejection {
-    pub(super) object: Option<ObjectReference>,
-    pub(super) message: String,
-    pub(super) location: LiveLocation,
-}
-
-/// A place in a file.
-#[derive(Debug, Deserialize)]
-pub(super) struct LiveLocation {
-    pub(super) file: String,
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
-
-/// One object's live state.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct LiveObject {
-    #[serde(flatten)]
-    pub(super) object: ObjectReference,
-    /// What it refers to.
-    #[serde(default)]
-    pub(super) references: Vec<ObjectReference>,
-    /// `status` as it would stand in a cluster.
-    pub(super) status: serde_json::Value,
-}
-
-impl LiveObject {
-    /// The conditions.
-    pub(super) fn conditions(&self) -> Vec<Condition> {
-        let conditions = self.status.get("conditions").cloned().unwrap_or_default();
-        serde_json::from_value(conditions).unwrap_or_default()
-    }
-
-    /// A condition by its type.
-    pub(super) fn condition(&self, kind: &str) -> Option<Condition> {
-        self.conditions().into_iter().find(|condition| condition.type_ == kind)
-    }
-
-    /// The rest of the status, by kind.
-    pub(super) fn status_as<Status: DeserializeOwned + Default>(&self) -> Status {
-        serde_json::from_value(self.status.clone()).unwrap_or_default()
-    }
-}
-
-impl LiveStatus {
+impl LiveOptions {
     /// The one object of this name, of one of these kinds.
-    pub(super) fn find(&self, options: &LiveOptions, kinds: &[Kind], name: &str) -> Result<&LiveObject, LiveError> {
+    pub(super) fn find<'status>(
+        &self,
+        status: &'status LiveStatus,
+        kinds: &[Kind],
+        name: &str,
+    ) -> Result<&'status LiveObject, LiveError> {
         let what = || kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or ");
         let in_scope = |live: &&LiveObject| {
             kinds.contains(&live.object.kind)
-                && options.namespace.as_ref().is_none_or(|namespace| live.object.key.namespace == *namespace)
+                && self.namespace.as_ref().is_none_or(|namespace| live.object.key.namespace == *namespace)
         };
-        let found: Vec<_> = self.objects.iter().filter(in_scope).filter(|live| live.object.key.name == name).collect();
+        let found: Vec<_> =
+            status.objects.iter().filter(in_scope).filter(|live| live.object.key.name == name).collect();
         match found.as_slice() {
             [one] => Ok(one),
             [] => {
-                let known = self.objects.iter().filter(in_scope).map(|live| live.object.key.name.clone()).collect();
+                let known = status.objects.iter().filter(in_scope).map(|live| live.object.key.name.clone()).collect();
                 Err(LiveError::NotFound { what: what(), name: name.into(), known })
             }
             several => {
@@ -133,13 +79,6 @@ impl LiveStatus {
         }
     }
 
-    /// The object that is named in full.
-    pub(super) fn get(&self, object: &ObjectReference) -> Option<&LiveObject> {
-        self.objects.iter().find(|live| live.object == *object)
-    }
-}
-
-impl LiveOptions {
     /// The namespace that was asked for.
     pub(super) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()

@@ -3,8 +3,11 @@
 //! Exit codes: 0 all is well; 1 the command ran and found something (a failed check, an object that is not ready);
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
+mod access;
 mod check;
 mod cluster;
+mod completions;
+mod console;
 mod crds;
 mod excerpt;
 mod explain;
@@ -12,12 +15,17 @@ mod jwks;
 mod listener;
 mod live;
 mod logging;
+mod man;
+mod members;
+mod new;
 mod offline;
 mod operate;
 mod pem;
+mod plan;
 mod platform;
 mod probe;
 mod proxy;
+mod rotate;
 mod sandbox;
 mod serve;
 mod shutdown;
@@ -25,12 +33,14 @@ mod status;
 mod store;
 mod tls;
 mod token;
+mod told;
 mod why;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::values::causes::with_causes;
 
@@ -53,13 +63,19 @@ enum Command {
     Proxy(proxy::Proxy),
     Sandbox(sandbox::Sandbox),
     Check(check::Check),
+    Plan(plan::Plan),
     Why(why::Why),
+    Access(access::AccessCommand),
+    New(new::New),
+    Rotate(rotate::Rotate),
     Explain(explain::Explain),
     Status(status::Status),
     Pem(pem::Pem),
     Jwks(jwks::Jwks),
     Token(token::Token),
     Probe(probe::Probe),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What a command comes to: an exit code, or why it could not run.
@@ -67,9 +83,11 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
     // The one crypto provider. It is only refused where another was installed before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Ends the program where a shell asks for candidates.
+    CompleteEnv::with_factory(command).var(completions::VARIABLE).complete();
+    let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
         Command::Serve(command) => command.run(),
@@ -77,6 +95,12 @@ pub fn main() -> ExitCode {
         Command::Proxy(command) => command.run(),
         Command::Sandbox(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Access(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Rotate(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Status(command) => command.run(),

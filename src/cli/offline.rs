@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::live::{LiveError, LiveOptions, LiveStatus};
-use crate::protocol::why::World;
-use crate::snapshot::{ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use super::live::{LiveError, LiveOptions};
+use crate::api::activation::KeyPair;
+use crate::snapshot::live::LiveStatus;
+use crate::snapshot::{Compiled, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::loaded;
 
@@ -63,16 +64,52 @@ impl Offline {
     /// Reads and compiles. Secrets that are in no file are taken for granted.
     pub(super) fn read(paths: &[PathBuf], platform: &Platform) -> Result<Self, PathUnreadable> {
         readable(paths)?;
-        let loaded = loaded::read(paths);
+        Ok(Self::compile(loaded::read(paths), platform))
+    }
+
+    /// The same, as it would be taken over where `old` is in force: an edit that an API server refuses changes nothing.
+    pub(super) fn read_after(paths: &[PathBuf], platform: &Platform, old: &Self) -> Result<Self, PathUnreadable> {
+        readable(paths)?;
+        let mut loaded = loaded::read(paths);
+        loaded.succeed(&old.loaded);
+        Ok(Self::compile(loaded, platform))
+    }
+
+    fn compile(loaded: Loaded, platform: &Platform) -> Self {
         let mut resources = loaded.resources();
         let assumed = resources.assume_credentials(|object| loaded.names(object));
         let (snapshot, reports) = compile(&resources, platform);
-        Ok(Self { loaded, resources, snapshot, reports, assumed })
+        Self { loaded, resources, snapshot, reports, assumed }
     }
 
-    /// What decisions are asked about.
-    pub(super) fn world(&self) -> World<'_> {
-        World { resources: &self.resources, snapshot: &self.snapshot, reports: &self.reports }
+    /// What questions are asked about.
+    pub(super) fn compiled(&self) -> Compiled<'_> {
+        Compiled {
+            resources: &self.resources,
+            snapshot: &self.snapshot,
+            reports: &self.reports,
+            assumed: &self.assumed,
+        }
+    }
+
+    /// The key pair that an activation asks for.
+    pub(super) fn pair_of(&self, activation: &ObjectKey) -> Option<ObjectKey> {
+        let (pair, _) = self.key_pair(activation)?;
+        Some(activation.sibling(pair.name.as_deref().unwrap_or(&activation.name)))
+    }
+
+    /// The field of an activation that asks for a key pair.
+    pub(super) fn key_pair_field(&self, activation: &ObjectKey) -> Option<&'static str> {
+        self.key_pair(activation).map(|(_, field)| field)
+    }
+
+    fn key_pair(&self, activation: &ObjectKey) -> Option<(&KeyPair, &'static str)> {
+        let method = &self.resources.activations.get(activation)?.spec.ehr_authentication;
+        let system = method.system.as_ref().and_then(|system| system.backend_auth.as_ref());
+        let user = method.user.as_ref().and_then(|user| user.key_pair.as_ref());
+        system
+            .map(|own| (&own.key_pair, "spec.ehrAuthentication.system.backendAuth.keyPair"))
+            .or_else(|| Some((user?, "spec.ehrAuthentication.user.keyPair")))
     }
 
     /// What was taken for granted, in one line.

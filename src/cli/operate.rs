@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::cluster::{Cluster, ClusterError, ClusterOptions};
+use super::console::judge;
 use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
+use super::told::{self, Teller};
 use super::{Outcome, shutdown};
+use crate::console::{self, Inputs, NoRandomness, Terminal};
 use crate::control::lease::{Candidate, LeaseLost, LeaseSettings};
 use crate::control::replicas::{Proxies, Replicas, Token};
 use crate::control::sink::kubernetes::{KubernetesSink, Opened};
-use crate::control::{Control, ControlHandle, ObjectStatus, Tools};
+use crate::control::{Control, ControlHandle, Tools};
 use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::proxy::Metrics;
@@ -52,7 +54,7 @@ pub(super) struct Operate {
     /// The token that the proxies are asked with [default: the one that the chart mounts, where there is one]
     #[arg(long, value_name = "PATH")]
     proxies_token_file: Option<PathBuf>,
-    /// Where health, metrics and status are; elsewhere than on loopback all but health and metrics ask for a token
+    /// Where the console, health, metrics and status are; elsewhere than on loopback all but health and metrics ask for a token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "HEARTHGATE_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
     /// Name of the Lease, in the pod's namespace: operators with the same one take turns
@@ -84,6 +86,9 @@ enum OperateError {
     /// Another leads. Whoever started this process starts it again, and it stands by.
     #[error("leads no longer: {0}")]
     Lost(#[from] LeaseLost),
+    /// The console's sessions cannot be sealed.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// A signal cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -122,11 +127,18 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
     let compiler = Publisher::new(platform.clone());
     let published = compiler.subscribe();
+    let read = resources.clone();
     work.spawn(compiler.run(resources));
     let leading: Arc<OnceLock<ControlHandle>> = Arc::default();
-    let (told, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
-    let guard = (!address.ip().is_loopback()).then(|| cluster.guard());
-    let admin = Admin { guard, ..admin_of(&published, status, Arc::clone(&leading)) };
+    let (teller, told) = told::channel();
+    let is_open = !address.ip().is_loopback();
+    let guard = is_open.then(|| cluster.guard());
+    let access = is_open.then(|| cluster.access());
+    let terminal = Terminal { options: String::new(), in_cluster: true };
+    let live = told.live;
+    let inputs = Inputs { resources: read, published: published.clone(), live, judge: judge(), access, terminal };
+    let pages = console::router(inputs, stop.clone())?;
+    let admin = Admin { guard, pages, ..admin_of(&published, told.document, Arc::clone(&leading)) };
     work.spawn(serve_admin(listener, admin, stop.clone()));
 
     let identity = identity();
@@ -139,7 +151,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
         let act = Leading { cluster: &cluster, platform, published, proxies: arguments.proxies, token, identity };
         tokio::select! {
             lost = candidate.hold() => lost,
-            never = act.run(&leading, told, &work, &stop) => match never {},
+            never = act.run(&leading, teller, &work, &stop) => match never {},
         }
     };
     let ended = tokio::select! {
@@ -147,11 +159,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
         () = signals.wait() => Ok(()),
     };
     tracing::info!("ending");
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     // Only now, when nothing is written any more.
     candidate.release().await;
     ended
@@ -171,7 +179,7 @@ impl Leading<'_> {
     async fn run(
         self,
         leading: &OnceLock<ControlHandle>,
-        statuses: watch::Sender<Bytes>,
+        teller: Teller,
         work: &TaskTracker,
         stop: &CancellationToken,
     ) -> std::convert::Infallible {
@@ -192,8 +200,8 @@ impl Leading<'_> {
         let clock = Arc::new(SystemClock);
         let tokens = EhrTokens::new(client.clone(), clock.clone(), outcomes);
         let tools = Tools { sink: Arc::new(sink), client, tokens, clock, serving };
-        let (control, handle) = Control::new(tools, self.published, recorded);
-        work.spawn(show(handle.statuses(), statuses, stop.clone()));
+        let (control, handle) = Control::new(tools, self.published.clone(), recorded);
+        work.spawn(teller.run(None, self.published, handle.statuses(), stop.clone()));
         // Set once: this runs once in a process.
         let _ = leading.set(handle);
         work.spawn(control.run(stop.clone()));
@@ -223,22 +231,7 @@ fn admin_of(
             })
         }),
         guard: None,
-    }
-}
-
-/// Keeps the body of `/status` up to date.
-async fn show(
-    mut statuses: watch::Receiver<Arc<Vec<ObjectStatus>>>,
-    document: watch::Sender<Bytes>,
-    stop: CancellationToken,
-) {
-    loop {
-        let told = statuses.borrow_and_update().clone();
-        document.send_replace(Bytes::from(json!({ "objects": *told }).to_string()));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = statuses.changed() => if changed.is_err() { return },
-        }
+        pages: axum::Router::new(),
     }
 }
 

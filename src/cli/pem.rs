@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::LiveOptions;
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
@@ -18,6 +20,7 @@ use crate::snapshot::Kind;
 #[command(after_help = "Example:\n  hearthgate pem schedule-sync-at-epic --output schedule-sync.pem")]
 pub(super) struct Pem {
     /// The activation.
+    #[arg(add = ArgValueCandidates::new(completions::activations))]
     activation: String,
     /// Write to this file instead of standard output.
     #[arg(short, long)]
@@ -42,7 +45,7 @@ enum PemError {
 impl Pem {
     pub(super) fn run(self) -> Outcome {
         let status = block_on(self.live.status())??;
-        let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+        let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
         let activation: ActivationStatus = live.status_as();
         let pem = activation.certificate_pem.ok_or(PemError::None(self.activation))?;
         match self.output {

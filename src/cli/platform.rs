@@ -46,12 +46,29 @@ pub(super) enum PublicUrlInvalid {
 }
 
 impl PlatformOptions {
+    /// What to say where URLs are shown that nobody outside has.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.public_url
+            .is_none()
+            .then(|| "URLs begin with that of a standalone server: --public-url gives yours".to_owned())
+    }
+
+    /// The same installation at another public URL.
+    pub(super) fn at(&self, public_url: &str) -> Self {
+        Self { public_url: Some(public_url.to_owned()), ..self.clone() }
+    }
+
     /// The platform of a cluster: several processes must agree on it, so none may guess its public URL.
     pub(super) fn of_cluster(&self) -> Result<Platform, PublicUrlInvalid> {
         if self.public_url.is_none() {
             return Err(PublicUrlInvalid::Missing);
         }
         self.platform("", false)
+    }
+
+    /// The platform where nothing is served and files are only looked at: as a standalone server would have it.
+    pub(super) fn offline(&self) -> Result<Platform, PublicUrlInvalid> {
+        self.platform("http://127.0.0.1:8080", true)
     }
 
     /// The platform, where `served` is its URL without `--public-url`. `loopback`: whether this machine itself may be

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 
+use super::completions;
 use super::live::LiveOptions;
 use super::{Outcome, block_on};
 use crate::api::common::condition;
@@ -18,6 +20,7 @@ use crate::snapshot::Kind;
 #[command(after_help = "Example:\n  hearthgate probe schedule-sync-at-epic --wait 30")]
 pub(super) struct Probe {
     /// The activation.
+    #[arg(add = ArgValueCandidates::new(completions::activations))]
     activation: String,
     /// Go on asking for this many seconds until the EHR accepts.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -32,11 +35,11 @@ impl Probe {
             let deadline = Instant::now() + Duration::from_secs(self.wait);
             loop {
                 let status = self.live.status().await?;
-                let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+                let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
                 let key = &live.object.key;
                 self.live.send(reqwest::Method::POST, &format!("/probe/{}/{}", key.namespace, key.name)).await?;
                 let status = self.live.status().await?;
-                let live = status.find(&self.live, &[Kind::Activation], &self.activation)?;
+                let live = self.live.find(&status, &[Kind::Activation], &self.activation)?;
                 let accepted = live.condition(condition::EHR_AUTHENTICATED);
                 let Some(accepted) = accepted else {
                     println!("{}: this method asks the EHR for no token", self.activation);

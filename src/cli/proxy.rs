@@ -125,6 +125,8 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         programmed: programmed::follow(published, outcomes, stop.clone()),
         // The operator proves and probes.
         probe: Arc::new(|_| Box::pin(async { ProbeAnswer::Unknown })),
+        // The operator has them: it knows what the world outside says.
+        pages: axum::Router::new(),
         guard: (!arguments.admin_listen.ip().is_loopback()).then(|| cluster.guard()),
     };
     work.spawn(compiler.run(resources));
@@ -140,10 +142,6 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     unready.cancel();
     tracing::info!(seconds = arguments.shutdown_delay, "ending: requests are still taken for a moment");
     tokio::time::sleep(Duration::from_secs(arguments.shutdown_delay)).await;
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     Ok(())
 }

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging::LogOptions;
 use super::{Outcome, shutdown};
-use crate::sandbox::{self, BindError, FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, Settings, TOKEN_PATH};
+use crate::sandbox::{self, BindError, FHIR_PATH, FIRST_PATIENT, LAUNCHER_PATH, OPEN_FHIR_PATH, Settings, TOKEN_PATH};
 
-/// Run the simulated EHR: a strict SMART Backend Services token endpoint, FHIR R4 with a scheduling data set, a private
-/// API, and a log of what arrived.
+/// Run the simulated EHR: SMART App Launch with a login page, a strict token endpoint, FHIR R4 with a scheduling data set,
+/// a private API, and a log of what arrived.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  \
     hearthgate sandbox\n  \
@@ -74,6 +74,7 @@ async fn serve(args: Sandbox, shutdown: CancellationToken) -> Result<(), Sandbox
     writeln!(output, "The simulated EHR is at {base}/ (Ctrl-C stops it, and it forgets everything)")?;
     writeln!(output, "  token URL   {base}{TOKEN_PATH}")?;
     writeln!(output, "  FHIR base   {base}{FHIR_PATH}")?;
+    writeln!(output, "  apps        {base}{LAUNCHER_PATH} (starts one for a patient)")?;
     writeln!(output, "  try         curl {base}{OPEN_FHIR_PATH}/Patient/{FIRST_PATIENT}")?;
     writeln!(output, "  log         curl {base}/sandbox/log")?;
     output.flush()?;

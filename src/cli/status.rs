@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use anstream::println;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 
-use super::live::{LiveObject, LiveOptions, LiveStatus};
+use super::completions;
+use super::live::{LiveError, LiveOptions};
 use super::{Outcome, block_on};
 use crate::api::common::condition;
-use crate::api::{ActivationStatus, Condition, ConditionStatus};
+use crate::api::{ActivationStatus, ConditionStatus};
+use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::{Kind, ObjectReference};
 
 /// Show each activation with the chain that it hangs on: what works, the root cause of what does not, and the next step.
@@ -21,6 +24,7 @@ use crate::snapshot::{Kind, ObjectReference};
 )]
 pub(super) struct Status {
     /// An activation, app, gateway or adapter [default: everything]
+    #[arg(add = ArgValueCandidates::new(completions::anything))]
     name: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
@@ -50,12 +54,12 @@ impl Status {
             }
             Output::Text => print_text(&status, &shown),
         }
-        let all_ready = shown.iter().all(|live| is_true(live.condition(condition::READY).as_ref()));
+        let all_ready = shown.iter().all(|live| live.is_ready());
         Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// The objects that were asked for: all, or the one that is named with the activations that hang on it.
-    fn shown<'status>(&self, status: &'status LiveStatus) -> Result<Vec<&'status LiveObject>, super::live::LiveError> {
+    fn shown<'status>(&self, status: &'status LiveStatus) -> Result<Vec<&'status LiveObject>, LiveError> {
         const KINDS: [Kind; 4] = [Kind::Activation, Kind::App, Kind::Gateway, Kind::DataAdapter];
         let in_scope = |live: &&LiveObject| {
             KINDS.contains(&live.object.kind)
@@ -64,28 +68,22 @@ impl Status {
         let Some(name) = &self.name else { return Ok(status.objects.iter().filter(in_scope).collect()) };
         let mut found = None;
         for kind in KINDS {
-            match status.find(&self.live, &[kind], name) {
+            match self.live.find(status, &[kind], name) {
                 Ok(live) => {
                     found = Some(live);
                     break;
                 }
-                Err(super::live::LiveError::NotFound { .. }) => {}
+                Err(LiveError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let Some(named) = found else { return status.find(&self.live, &KINDS, name).map(|live| vec![live]) };
+        let Some(named) = found else { return self.live.find(status, &KINDS, name).map(|live| vec![live]) };
         let mut shown = vec![named];
         shown.extend(status.objects.iter().filter(|live| {
-            live.object != named.object && live.object.kind == Kind::Activation && hangs_on(status, live, &named.object)
+            live.object != named.object && live.object.kind == Kind::Activation && status.hangs_on(live, &named.object)
         }));
         Ok(shown)
     }
-}
-
-fn hangs_on(status: &LiveStatus, live: &LiveObject, object: &ObjectReference) -> bool {
-    live.references.iter().any(|reference| {
-        reference == object || status.get(reference).is_some_and(|next| hangs_on(status, next, object))
-    })
 }
 
 fn as_json(live: &LiveObject) -> serde_json::Value {
@@ -96,10 +94,6 @@ fn as_json(live: &LiveObject) -> serde_json::Value {
         "references": live.references,
         "status": live.status,
     })
-}
-
-fn is_true(condition: Option<&Condition>) -> bool {
-    condition.is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
 fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
@@ -113,7 +107,7 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
     }
     let (activations, others): (Vec<&LiveObject>, Vec<&LiveObject>) =
         shown.iter().partition(|live| live.object.kind == Kind::Activation);
-    let told: Vec<&ObjectReference> = activations.iter().flat_map(|live| chain(status, live)).collect();
+    let told: Vec<&ObjectReference> = activations.iter().flat_map(|live| status.chain(live)).collect();
     for live in activations {
         println!("{}", activation_text(status, live));
     }
@@ -126,20 +120,10 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
     }
 }
 
-/// The objects that an activation hangs on, nearest first.
-fn chain<'status>(status: &'status LiveStatus, live: &'status LiveObject) -> Vec<&'status ObjectReference> {
-    let own = live.references.iter();
-    own.flat_map(|reference| {
-        let further = status.get(reference).map(|next| chain(status, next)).unwrap_or_default();
-        std::iter::once(reference).chain(further)
-    })
-    .collect()
-}
-
 fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
     let mut text = line(live, 0);
     let details: ActivationStatus = live.status_as();
-    let cause = root_cause(status, live);
+    let cause = status.root_cause(live).map(|cause| cause.to_string());
     if let Some(cause) = &cause {
         let _ = writeln!(text, "  {BAD}root cause{BAD:#}  {cause}");
     }
@@ -147,7 +131,7 @@ fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
         let _ = writeln!(text, "  {BUSY}next step{BUSY:#}   {next_step}");
     }
     text.push_str(&faults(live, 2, cause.as_deref().unwrap_or_default()));
-    for reference in chain(status, live) {
+    for reference in status.chain(live) {
         match status.get(reference) {
             Some(next) => text.push_str(&line(next, 2)),
             None => {
@@ -176,21 +160,20 @@ fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
 /// One object in one line.
 fn line(live: &LiveObject, indent: usize) -> String {
     let ready = live.condition(condition::READY);
-    let (mark, style) = match ready.as_ref().map(|condition| condition.status) {
+    let (mark, style) = match ready.map(|condition| condition.status) {
         Some(ConditionStatus::True) => ("✓", GOOD),
         Some(ConditionStatus::False) => ("✗", BAD),
         Some(ConditionStatus::Unknown) | None => ("…", BUSY),
     };
-    let reason = ready.map_or_else(|| "Unknown".to_owned(), |condition| condition.reason);
+    let reason = ready.map_or("Unknown", |condition| condition.reason.as_str());
     format!("{:indent$}{style}{mark}{style:#} {}  {reason}\n", "", live.object)
 }
 
 /// The conditions that do not hold, each in one line, but for what was told already.
 fn faults(live: &LiveObject, indent: usize, told: &str) -> String {
     let mut text = String::new();
-    let summaries = [condition::READY, condition::RECONCILING, condition::STALLED];
-    for condition in live.conditions().into_iter().filter(|condition| !summaries.contains(&condition.type_.as_str())) {
-        if condition.status != ConditionStatus::True && !told.contains(&condition.message) {
+    for condition in live.faults() {
+        if !told.contains(&condition.message) {
             let _ = writeln!(
                 text,
                 "{:indent$}{BAD}{}{BAD:#} {}: {}",
@@ -199,22 +182,4 @@ fn faults(live: &LiveObject, indent: usize, told: &str) -> String {
         }
     }
     text
-}
-
-/// The first fault at the bottom of the chain: what must be mended before anything else can be.
-fn root_cause(status: &LiveStatus, live: &LiveObject) -> Option<String> {
-    if is_true(live.condition(condition::READY).as_ref()) {
-        return None;
-    }
-    let deeper = live.references.iter().find_map(|reference| match status.get(reference) {
-        Some(next) => root_cause(status, next),
-        None => Some(format!("{reference} does not exist")),
-    });
-    deeper.or_else(|| {
-        let failed = live.conditions().into_iter().find(|condition| {
-            condition.status == ConditionStatus::False
-                && !matches!(condition.type_.as_str(), condition::READY | condition::STALLED)
-        })?;
-        Some(format!("{}: {} {}: {}", live.object, failed.type_, failed.reason, failed.message))
-    })
 }

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::live::{LiveObject, LiveOptions, LiveStatus, client};
+use super::completions;
+use super::live::{LiveOptions, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
+use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::resources::SecretUse;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 use crate::source::loaded;
@@ -25,6 +28,7 @@ use crate::source::loaded;
 )]
 pub(super) struct Token {
     /// The app.
+    #[arg(add = ArgValueCandidates::new(completions::apps))]
     app: String,
     /// The gateway [default: the only one that the app is activated on]
     #[arg(short, long)]
@@ -82,7 +86,7 @@ impl Token {
     pub(super) fn run(self) -> Outcome {
         block_on(async {
             let status = self.live.status().await?;
-            let app = status.find(&self.live, &[Kind::App], &self.app)?;
+            let app = self.live.find(&status, &[Kind::App], &self.app)?;
             let activation = self.activation(&status, &app.object)?;
             let connection = activation
                 .status_as::<ActivationStatus>()
@@ -127,8 +131,7 @@ impl Token {
         app: &ObjectReference,
     ) -> Result<&'status LiveObject, TokenError> {
         let gateway_of = |live: &LiveObject| {
-            let gateway = live.references.iter().find(|reference| reference.kind == Kind::Gateway);
-            gateway.map(|gateway| gateway.key.name.clone()).unwrap_or_default()
+            live.reference(Kind::Gateway).map(|gateway| gateway.key.name.clone()).unwrap_or_default()
         };
         let found: Vec<_> = status
             .objects

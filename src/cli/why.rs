@@ -4,17 +4,20 @@ use std::process::ExitCode;
 
 use annotate_snippets::{Group, Level, Origin};
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::completions;
 use super::excerpt::{renderer, snippet};
-use super::live::{LiveOptions, LiveStatus};
+use super::live::LiveOptions;
 use super::offline::{Offline, Paths};
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::api::ConditionStatus;
 use crate::api::common::condition;
 use crate::protocol::why::{Answer, Mark, Outcome as Verdict, Question, RequestLine, Stance, why};
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::resources::Location;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 
@@ -30,8 +33,10 @@ use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 )]
 pub(super) struct Why {
     /// The app
+    #[arg(add = ArgValueCandidates::new(completions::apps))]
     app: String,
     /// The gateway
+    #[arg(add = ArgValueCandidates::new(completions::gateways))]
     gateway: String,
     /// Method and path, such as 'GET Patient/1'
     request: RequestLine,
@@ -88,7 +93,7 @@ fn among(known: &[String]) -> String {
 impl Why {
     pub(super) fn run(self) -> Outcome {
         let (paths, live) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.platform("127.0.0.1:8080", true)?;
+        let platform = self.platform.offline()?;
         let offline = Offline::read(&paths, &platform)?;
         let (app, gateway) = self.subjects(&offline)?;
         let question = Question {
@@ -98,7 +103,7 @@ impl Why {
             scope: self.scope.as_deref(),
             now: self.at.unwrap_or_else(Timestamp::now),
         };
-        let answer = why(&offline.world(), &question);
+        let answer = why(&offline.compiled(), &question);
         let told = Told { offline: &offline, question, answer: &answer, live: live.as_ref() };
         match self.output {
             Output::Text => anstream::println!("{}", told.text()),

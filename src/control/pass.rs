@@ -57,14 +57,23 @@ pub fn pass(
             accepted_before.insert(key.clone());
         }
     }
-    let view =
-        View { published, findings, keys: &keys, accepted_before: &accepted_before, serving, previous: &told, now };
+    let signing = signing_revisions(published, &previous.observed.gateways, serving);
+    let view = View {
+        published,
+        findings,
+        keys: &keys,
+        accepted_before: &accepted_before,
+        signing: &signing,
+        serving,
+        previous: &told,
+        now,
+    };
     let objects = statuses(&view);
     let mut plan = plan(published, &keys, findings, now);
     for moment in looks {
         plan.look_again(moment);
     }
-    let observed = observe(published, &previous.observed, &keys, &accepted_before);
+    let observed = observe(published, &previous.observed, &keys, &accepted_before, signing);
     Pass { recorded: Recorded { objects, observed }, plan, steps }
 }
 
@@ -86,6 +95,29 @@ fn up_to_date(compiled: &[KeyStatus], recorded: Option<&ObservedActivation>) -> 
     known.collect()
 }
 
+/// The revision of each gateway's own keys that signs its tokens, by `<namespace>/<name>`: the newest that every ready
+/// replica has, and never an older one than before while that one is there.
+fn signing_revisions(
+    published: &Published,
+    recorded: &BTreeMap<String, u32>,
+    serving: &Serving,
+) -> BTreeMap<String, u32> {
+    let of = |key: &ObjectKey| {
+        let name = key.to_string();
+        let before = recorded.get(&name).copied();
+        let Some(gateway) = published.snapshot.gateways.get(key) else {
+            // It cannot be served as it is now; its keys are what they were.
+            return before.map(|before| (name, before));
+        };
+        let revisions = || gateway.signing.revisions.iter().map(|own| own.revision);
+        let newest = revisions().filter(|revision| serving.verifies(key, *revision)).max();
+        let before = before.filter(|before| revisions().any(|revision| revision == *before));
+        newest.max(before).map(|revision| (name, revision))
+    };
+    let gateways = published.reports.iter().filter(|report| report.object.kind == Kind::Gateway);
+    gateways.filter_map(|report| of(&report.object.key)).collect()
+}
+
 /// What is recorded for the next start. A record of keys is dropped only when it can do no good any more: never because
 /// an edit is broken, or a file could not be read just now.
 fn observe(
@@ -93,6 +125,7 @@ fn observe(
     previous: &Observed,
     keys: &BTreeMap<ObjectKey, Vec<KeyStatus>>,
     accepted_before: &BTreeSet<ObjectKey>,
+    mut gateways: BTreeMap<String, u32>,
 ) -> Observed {
     let mut activations = BTreeMap::new();
     let here: BTreeSet<String> = published
@@ -119,11 +152,8 @@ fn observe(
     for (name, before) in previous.activations.iter().filter(|(name, _)| !all_was_read && !here.contains(*name)) {
         activations.insert(name.clone(), before.clone());
     }
-    let mut gateways = if all_was_read { BTreeMap::new() } else { previous.gateways.clone() };
-    for (key, gateway) in &published.snapshot.gateways {
-        if let Some(newest) = gateway.signing.revisions.last() {
-            gateways.insert(key.to_string(), newest.revision);
-        }
+    for (name, before) in previous.gateways.iter().filter(|_| !all_was_read) {
+        gateways.entry(name.clone()).or_insert(*before);
     }
     Observed { activations, gateways }
 }

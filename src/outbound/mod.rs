@@ -7,6 +7,7 @@
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | `ehr_keys` | an EHR's key set, for the id_tokens of its users |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
+//! | [`jwks`] | [`AppKeys`]: the key sets that apps publish, kept no longer than they say |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
 //! | [`programmed`] | what a replica tells of what it serves and heard |
 //! | [`probe`] | is the EHR there, is an app's link reachable, is the app healthy |
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod dial;
 pub mod discovery;
 mod ehr_keys;
+pub mod jwks;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
@@ -28,6 +30,7 @@ pub mod token;
 
 pub use client::{CallError, EhrClient};
 pub use clock::{Clock, SystemClock};
+pub use jwks::AppKeys;
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
 pub use token::{EhrAuthorization, EhrTokenError, EhrTokens, IdentityError, UserGrant, UserTokens};
 

@@ -1,11 +1,9 @@
 //! What a replica tells at `/programmed`: what it serves, and what the EHRs last said to it.
 //!
 //! The operator compiles the same resources, so it knows what a replica must tell: equal digests are the same object,
-//! compiled alike. Only what requests depend on goes into a digest; what status records of the world does not, or a
-//! status write would make every replica look behind.
+//! compiled alike.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,19 +14,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{EhrOutcome, EhrOutcomes};
-use crate::snapshot::report::Detail;
-use crate::snapshot::{ObjectReference, Published, Report};
+use crate::snapshot::digest::Digest;
+use crate::snapshot::{Kind, ObjectReference, Published};
 
 /// Between two documents.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The digests of all objects that a snapshot was compiled from.
-pub type Digests = BTreeMap<ObjectReference, Digest>;
-
-/// Identifies an object as it was compiled: 128 bits in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digest(String);
 
 /// What a replica tells, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,19 +103,29 @@ pub struct ProgrammedObject {
     pub object: ObjectReference,
     /// As it was compiled.
     pub digest: Digest,
+    /// Of a gateway: the revisions of its own keys, which this replica verifies tokens with.
+    #[serde(default, rename = "signingRevisions", skip_serializing_if = "Vec::is_empty")]
+    pub signing_revisions: Vec<u32>,
 }
 
 fn objects(published: &Published) -> Vec<ProgrammedObject> {
-    digests(published).into_iter().map(|(object, digest)| ProgrammedObject { object, digest }).collect()
+    let of = |(object, digest): (ObjectReference, Digest)| {
+        let gateway = published.snapshot.gateways.get(&object.key).filter(|_| object.kind == Kind::Gateway);
+        let signing_revisions =
+            gateway.map(|gateway| gateway.signing.revisions.iter().map(|own| own.revision).collect());
+        ProgrammedObject { object, digest, signing_revisions: signing_revisions.unwrap_or_default() }
+    };
+    published.digests().into_iter().map(of).collect()
 }
 
 impl Programmed {
     /// Names this very answer (RFC 9110 §8.8.3), so that a long poll can wait for another one.
     pub fn entity_tag(&self) -> String {
         let mut context = Context::new(&SHA256);
-        for ProgrammedObject { object, digest } in &self.objects {
+        // The published keys of a gateway are in its digest.
+        for ProgrammedObject { object, digest, signing_revisions: _ } in &self.objects {
             add(&mut context, &object.to_string());
-            add(&mut context, &digest.0);
+            add(&mut context, &digest.to_string());
         }
         let mut outcomes: Vec<_> = self.outcomes.iter().collect();
         outcomes.sort_by_key(|(uid, _)| *uid);
@@ -134,67 +134,10 @@ impl Programmed {
             // Not its time: a token that is renewed every few minutes is no news.
             add_json(&mut context, &(&outcome.credential_digest, &outcome.key, &outcome.answer));
         }
-        format!("\"{}\"", finished(context).0)
+        let tag = context.finish();
+        let half = tag.as_ref().iter().take(16);
+        half.fold(String::from("\""), |tag, byte| format!("{tag}{byte:02x}")) + "\""
     }
-}
-
-/// The digest of each object of our kinds as it was compiled.
-pub fn digests(published: &Published) -> Digests {
-    let own: BTreeMap<&ObjectReference, Digest> =
-        published.reports.iter().map(|report| (&report.object, own_digest(report, published))).collect();
-    let of = |report: &Report| {
-        let mut context = Context::new(&SHA256);
-        add_with_references(&mut context, &report.object, &own, published, 0);
-        (report.object.clone(), finished(context))
-    };
-    published.reports.iter().filter(|report| !matches!(report.detail, Detail::Other)).map(of).collect()
-}
-
-/// An object is compiled anew with whatever it refers to: an Activation with its Gateway, and that with its adapter.
-fn add_with_references(
-    context: &mut Context,
-    object: &ObjectReference,
-    own: &BTreeMap<&ObjectReference, Digest>,
-    published: &Published,
-    depth: u8,
-) {
-    let Some(digest) = own.get(object) else { return };
-    add(context, &digest.0);
-    // Activation → Gateway → DataAdapter is the longest chain there is.
-    if depth >= 2 {
-        return;
-    }
-    if let Ok(index) = published.reports.binary_search_by(|report| report.object.cmp(object)) {
-        for reference in published.reports.get(index).into_iter().flat_map(|report| &report.references) {
-            add_with_references(context, reference, own, published, depth + 1);
-        }
-    }
-}
-
-fn own_digest(report: &Report, published: &Published) -> Digest {
-    let mut context = Context::new(&SHA256);
-    add(&mut context, &report.object.to_string());
-    add(&mut context, &report.uid);
-    add(&mut context, &report.generation.to_string());
-    let faults: Vec<_> = report.errors().collect();
-    add_json(&mut context, &faults);
-    match &report.detail {
-        Detail::Activation(detail) => {
-            let parts = (&detail.suspended_by, &detail.not_before, &detail.expires_at, &detail.connection);
-            add_json(&mut context, &parts);
-            if let Some(activation) = published.snapshot.activations.get(&report.object.key) {
-                context.update(&activation.credential_digest);
-            }
-        }
-        Detail::Gateway { .. } => {
-            add_json(&mut context, &report.detail);
-            if let Some(gateway) = published.snapshot.gateways.get(&report.object.key) {
-                add(&mut context, &gateway.signing.jwks);
-            }
-        }
-        Detail::App { .. } | Detail::DataAdapter { .. } | Detail::Other => add_json(&mut context, &report.detail),
-    }
-    finished(context)
 }
 
 fn add(context: &mut Context, text: &str) {
@@ -207,13 +150,4 @@ fn add_json(context: &mut Context, value: &impl Serialize) {
     // Plain data: writing it as JSON cannot fail.
     context.update(&serde_json::to_vec(value).unwrap_or_default());
     context.update(&[0]);
-}
-
-fn finished(context: Context) -> Digest {
-    let mut text = String::with_capacity(32);
-    for byte in context.finish().as_ref().iter().take(16) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Digest(text)
 }

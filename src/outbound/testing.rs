@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::keys::KeySecret;
-use crate::keys::make::make_pair;
-use crate::keys::secret::pair_secret;
+use crate::keys::make::{make_gateway_keys, make_pair};
+use crate::keys::secret::{gateway_secret, pair_secret};
 use crate::snapshot::resources::{Observed, Secret, SecretUse};
 use crate::snapshot::{Activation, ObjectKey, Platform, Published, Resources, compile};
-use crate::values::key::{PairIdentity, PairKind};
+use crate::values::key::{GatewayIdentity, PairIdentity, PairKind};
 use crate::values::secret::SecretBytes;
 use crate::values::url::{AddressPolicy, EndpointUrl};
 
@@ -111,6 +111,16 @@ impl World {
         let secret = pair_of(revision);
         let name = ObjectKey::new("default", secret.name.clone());
         let secret = Secret::new(name.clone(), SecretUse::KeyPair, secret.annotations, secret.data);
+        self.resources.secrets.insert(name, Arc::new(secret));
+        self
+    }
+
+    /// The own keys of the gateway `gate` at this revision, freshly made.
+    pub(crate) fn gateway_keys(mut self, revision: u32) -> Self {
+        let identity = GatewayIdentity { gateway: "gate".into(), revision };
+        let secret = gateway_secret("default", &identity, make_gateway_keys().unwrap());
+        let name = ObjectKey::new("default", secret.name.clone());
+        let secret = Secret::new(name.clone(), SecretUse::GatewaySigning, secret.annotations, secret.data);
         self.resources.secrets.insert(name, Arc::new(secret));
         self
     }

@@ -5,15 +5,20 @@ use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RsaKeyPair,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::snapshot::data_adapter::{ExternalAuth, PrivateApiRoute};
 use crate::snapshot::resources::{Secret, SecretUse};
 use crate::snapshot::{ObjectKey, Platform, Resources, Snapshot, compile};
-use crate::values::key::{GatewayIdentity, file, pem};
+use crate::values::key::{Algorithm, GatewayIdentity, SigningKey, file, pem};
 use crate::values::secret::SecretBytes;
 use crate::values::url::{AddressPolicy, EndpointUrl};
 
@@ -154,6 +159,58 @@ pub(crate) fn platform() -> Platform {
 /// The world with an EHR that nobody calls.
 pub(crate) fn snapshot() -> Snapshot {
     World::before("http://127.0.0.1:9").compile()
+}
+
+/// A key that an app signs its assertions with.
+pub(crate) struct AppKey(SigningKey);
+
+impl AppKey {
+    /// A new one, for ES384.
+    pub(crate) fn generate() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
+        Self(SigningKey::from_pkcs8(pair.as_ref(), &[Algorithm::Es384]).unwrap())
+    }
+
+    /// An RSA key, always the same.
+    pub(crate) fn rsa(algorithms: &'static [Algorithm]) -> Self {
+        let pem = include_bytes!("../../tests/compile/keys/rsa-1/private.pem");
+        Self(SigningKey::from_pem(pem, algorithms).unwrap())
+    }
+
+    /// Its public half with this `kid`.
+    pub(crate) fn jwk(&self, kid: &str) -> Value {
+        let mut jwk = self.0.jwk();
+        jwk["kid"] = kid.into();
+        jwk
+    }
+
+    /// `{"keys": …}` of its public half with `kid` `key-1`.
+    pub(crate) fn jwks(&self) -> Value {
+        json!({"keys": [self.jwk("key-1")]})
+    }
+
+    /// A good header of its signatures, as `key-1`.
+    pub(crate) fn header(&self) -> Value {
+        json!({"alg": self.0.algorithm().as_str(), "kid": "key-1", "typ": "JWT"})
+    }
+
+    /// Whatever this is, signed.
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
+        self.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// The same, for what is no JSON.
+    pub(crate) fn sign_text(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.0.sign_bytes(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Claims of a good assertion for gateway `epic`, in the manner of Inferno: `exp` exactly five minutes ahead, no `iat`.
+pub(crate) fn claims(client_id: &str, jti: &str, now: Timestamp) -> Value {
+    json!({"iss": client_id, "sub": client_id, "aud": "https://gate.example.org/default/epic/oauth2/token",
+        "exp": now.as_second() + 300, "jti": jti})
 }
 
 /// An External auth with one route: `GET /schedule`.

@@ -62,6 +62,8 @@ pub struct Admin {
     pub probe: Probe,
     /// Judges the tokens that all but health and metrics ask for. `None`: they ask for none (a listener on loopback).
     pub guard: Option<Guard>,
+    /// Pages for people (the console), which ask by themselves who it is.
+    pub pages: Router,
 }
 
 impl fmt::Debug for Admin {
@@ -78,12 +80,14 @@ pub fn router(admin: Admin, listener: SocketAddr) -> Router {
         .route("/probe/{namespace}/{activation}", post(probe))
         .layer(from_fn_with_state(admin.clone(), only_with_token))
         .layer(from_fn_with_state(listener, only_own_hosts));
+    let pages = admin.pages.clone().layer(from_fn_with_state(listener, only_own_hosts));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .merge(guarded)
         .with_state(admin)
+        .merge(pages)
 }
 
 /// Serves until `shutdown` is there.
@@ -216,6 +220,7 @@ mod tests {
             guard,
             ready: Arc::new(move || ready),
             metrics: Arc::default(),
+            pages: Router::new(),
             status,
             programmed,
             probe: Arc::new(|activation| {

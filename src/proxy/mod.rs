@@ -9,6 +9,7 @@ mod bearer;
 mod body;
 mod browser;
 mod callback;
+mod client_authentication;
 mod cors;
 mod document;
 mod fhir;
@@ -54,7 +55,7 @@ use jiff::Timestamp;
 pub use body::{Body, BoxError};
 pub use metrics::Metrics;
 
-use crate::outbound::{EhrClient, EhrTokens};
+use crate::outbound::{AppKeys, EhrClient, EhrTokens, SystemClock};
 use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -99,6 +100,7 @@ pub struct Proxy {
     snapshot: Arc<ArcSwapOption<Snapshot>>,
     ehr_tokens: EhrTokens,
     ehr_client: EhrClient,
+    app_keys: AppKeys,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     limits: Limits,
@@ -126,6 +128,7 @@ impl Proxy {
         Self {
             snapshot,
             ehr_tokens,
+            app_keys: AppKeys::new(ehr_client.clone(), Arc::new(SystemClock)),
             ehr_client,
             store,
             metrics,
@@ -163,6 +166,7 @@ impl Proxy {
             resource_type = record.resource_type,
             status = response.status().as_u16(),
             code = record.code.map(tracing::field::display),
+            cause = record.cause,
             milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             request_id = request_id.as_str(),
             "request"

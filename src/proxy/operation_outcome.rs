@@ -45,6 +45,11 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::OperationNotAllowed
         | Code::ParameterRefused
         | Code::PrivateApiRefused
+        | Code::PatientMissing
+        | Code::BeyondPatient
+        | Code::ScopeUnenforceable
+        | Code::BodyBeyondScope
+        | Code::AnswerBeyondScope
         | Code::OriginRefused => "forbidden",
         Code::PathRefused
         | Code::TokenInQuery
@@ -57,9 +62,10 @@ const fn issue_type(code: Code) -> &'static str {
         | Code::MethodRefused
         | Code::FormatNotAcceptable
         | Code::ContentTypeRefused => "not-supported",
-        Code::GatewayUnknown | Code::EndpointUnknown => "not-found",
+        Code::GatewayUnknown | Code::EndpointUnknown | Code::NotWithinScope | Code::LinkUnusable => "not-found",
         Code::BodyTooLarge | Code::UriTooLong | Code::HeadersTooLarge => "too-long",
         Code::RateLimited | Code::TooManyFailures => "throttled",
+        Code::VersionConflict => "conflict",
         Code::EhrTimeout => "timeout",
         Code::NotSynced | Code::GatewaySigningUnready | Code::EhrUnreachableNow | Code::EhrCircuitOpen => "transient",
         _ => "exception",

@@ -18,6 +18,8 @@ pub(super) struct Record {
     pub(super) interaction: Option<&'static str>,
     pub(super) resource_type: Option<String>,
     pub(super) code: Option<Code>,
+    /// What the answer does not tell.
+    pub(super) cause: Option<String>,
     /// What a browser is told.
     pub(super) cors: Cors,
 }
@@ -32,6 +34,7 @@ impl Default for Record {
             interaction: None,
             resource_type: None,
             code: None,
+            cause: None,
             cors: Cors::Closed,
         }
     }

@@ -1,11 +1,8 @@
 //! `B/oauth2/token`: who is it, may it, for what; then a signature.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts as Head;
 use http::{HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
@@ -15,10 +12,10 @@ use uuid::Uuid;
 
 use super::Proxy;
 use super::body::{self, Body, BodyError};
+use super::client_authentication::Requester;
 use super::headers;
 use super::record::Record;
 use crate::protocol::jwt::{self, IssueError, IssuedToken, Subject};
-use crate::protocol::oauth::client_authentication::Credential;
 use crate::protocol::oauth::launch_context::LaunchContext;
 use crate::protocol::oauth::token_request::{self, TokenRequest};
 use crate::protocol::oauth::{OAuthError, client_credentials};
@@ -120,17 +117,8 @@ impl Proxy {
             Some(_) => return Err(OAuthError::GrantTypeUnsupported),
             None => return Err(OAuthError::ParameterMissing("grant_type")),
         }
-        let authorization = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-        let credential = Credential::read(authorization, &request)?;
-        record.note_claimed_client_id(credential.claimed_client_id());
-        let app = credential.authenticate(snapshot).map_err(|error| {
-            let client_id = credential.claimed_client_id().unwrap_or_default();
-            let too_many = matches!(error, OAuthError::ClientAuthenticationFailed(_))
-                && self.throttle.failed(client_id, peer, Instant::now());
-            if too_many { OAuthError::TooManyFailures } else { error }
-        })?;
-        record.app = Some(app.key.clone());
-        record.client_id = Some(app.client_id.clone());
+        let from = Requester { headers: &head.headers, endpoint: &gateway.token_endpoint, peer, now };
+        let app = self.authenticate_client(snapshot, gateway, &request.client, from, record).await?;
         match request.grant_type.as_deref() {
             Some("authorization_code") => self.authorization_code(snapshot, gateway, &app, &request, now).await,
             Some("refresh_token") => self.refresh_token(snapshot, gateway, &app, &request, now).await,

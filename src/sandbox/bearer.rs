@@ -1,5 +1,7 @@
 //! Who may call FHIR: a Bearer token that this EHR issued, or a registered Basic credential.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -9,6 +11,7 @@ use jiff::Timestamp;
 use super::Shared;
 use super::issued::Lookup;
 use super::log::Record;
+use super::user_session::UserSession;
 
 /// Why a FHIR request's authorization is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +46,16 @@ impl Unauthorized {
     }
 }
 
+/// Whom a request is from.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) client_id: String,
+    /// The user behind it; `None` where the client asks for itself.
+    pub(super) session: Option<Arc<UserSession>>,
+}
+
 /// Whom the request is from; noted in the log too.
-pub(super) fn authorize(shared: &Shared, record: &Record, headers: &HeaderMap) -> Result<String, Unauthorized> {
+pub(super) fn authorize(shared: &Shared, record: &Record, headers: &HeaderMap) -> Result<Caller, Unauthorized> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Err(Unauthorized::Missing),
@@ -57,7 +68,7 @@ pub(super) fn authorize(shared: &Shared, record: &Record, headers: &HeaderMap) -
             Lookup::Live(grant) => {
                 record.credential(&grant.client_id, Some(&grant.token_id));
                 if shared.registry.knows(&grant.client_id) {
-                    Ok(grant.client_id)
+                    Ok(Caller { client_id: grant.client_id, session: grant.session })
                 } else {
                     Err(Unauthorized::ClientGone)
                 }
@@ -71,7 +82,7 @@ pub(super) fn authorize(shared: &Shared, record: &Record, headers: &HeaderMap) -
     } else if scheme.eq_ignore_ascii_case("Basic") {
         let client_id = basic_client(shared, credential, None).ok_or(Unauthorized::WrongBasic)?;
         record.credential(&client_id, None);
-        Ok(client_id)
+        Ok(Caller { client_id, session: None })
     } else {
         Err(Unauthorized::Scheme)
     }

@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::log::LogEntry;
 use super::registration::{RegisteredClient, RegistrationDocument};
-use super::{Fault, FaultError, Registration, RegistrationError, Shared};
+use super::{Fault, FaultError, LaunchError, LaunchOrder, Registration, RegistrationError, Shared};
 
 /// Why a control request is refused; unlike the EHR's own answers, these are told in full.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,8 @@ pub(super) enum ControlError {
     Registration(#[from] RegistrationError),
     #[error("{0}")]
     Fault(#[from] FaultError),
+    #[error("{0}")]
+    Launch(#[from] LaunchError),
     #[error("no client is registered with this ID")]
     NoSuchClient,
 }
@@ -32,7 +35,7 @@ impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
         let status = match &self {
             ControlError::Body(rejection) => rejection.status(),
-            ControlError::Registration(_) | ControlError::Fault(_) => StatusCode::BAD_REQUEST,
+            ControlError::Registration(_) | ControlError::Fault(_) | ControlError::Launch(_) => StatusCode::BAD_REQUEST,
             ControlError::NoSuchClient => StatusCode::NOT_FOUND,
         };
         (status, Json(json!({ "error": self.to_string() }))).into_response()
@@ -47,6 +50,10 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/log", get(log).delete(clear_log))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/tokens", delete(revoke_tokens))
+        .route("/tokens/expiry", post(expire_tokens))
+        .route("/sessions", delete(end_user_sessions))
+        .route("/id-token-keys", delete(replace_id_token_key))
+        .route("/launches", post(launch))
 }
 
 async fn clients(State(shared): State<Arc<Shared>>) -> Json<Vec<RegisteredClient>> {
@@ -69,8 +76,7 @@ async fn unregister(
     State(shared): State<Arc<Shared>>,
     Path(client_id): Path<String>,
 ) -> Result<StatusCode, ControlError> {
-    shared.tokens.revoke(Some(&client_id));
-    shared.registry.unregister(&client_id).then_some(StatusCode::NO_CONTENT).ok_or(ControlError::NoSuchClient)
+    shared.unregister(&client_id).then_some(StatusCode::NO_CONTENT).ok_or(ControlError::NoSuchClient)
 }
 
 #[derive(Deserialize)]
@@ -112,4 +118,28 @@ async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
 async fn revoke_tokens(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.tokens.revoke(None);
     StatusCode::NO_CONTENT
+}
+
+async fn expire_tokens(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.tokens.expire(Timestamp::now().as_second());
+    StatusCode::NO_CONTENT
+}
+
+async fn end_user_sessions(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.sessions.end(None);
+    StatusCode::NO_CONTENT
+}
+
+async fn replace_id_token_key(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.id_tokens.replace_key();
+    StatusCode::NO_CONTENT
+}
+
+async fn launch(
+    State(shared): State<Arc<Shared>>,
+    order: Result<Json<LaunchOrder>, JsonRejection>,
+) -> Result<Response, ControlError> {
+    let Json(order) = order?;
+    let url = shared.launch(&order, Timestamp::now().as_second())?;
+    Ok((StatusCode::CREATED, Json(json!({ "url": url }))).into_response())
 }

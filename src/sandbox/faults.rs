@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 const LONGEST_DELAY_MILLISECONDS: u64 = 60_000;
 const LARGEST_COUNT: u32 = 100_000;
 const MOST_FAULTS: usize = 1000;
 
-/// One fault, for the token endpoint, the FHIR bases or the private API: name the fields of one of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// One fault, for the token endpoint, the way back from the authorization endpoint, the FHIR bases or the private API: name
+/// the fields of one of them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Fault {
     /// The token endpoint answers this status.
@@ -21,6 +23,14 @@ pub struct Fault {
     pub token_body: Option<String>,
     /// … after so many milliseconds, at most 60000.
     pub token_delay_milliseconds: Option<u64>,
+    /// … with these members in the true answer; `null` leaves one out.
+    pub token_members: Map<String, Value>,
+    /// … with these claims in the id_token, which is signed then; `null` leaves one out.
+    pub id_token_claims: Map<String, Value>,
+    /// … with an id_token whose signature does not verify.
+    pub id_token_forged: bool,
+    /// The user is sent back to the app with these parameters; `null` leaves one out.
+    pub authorize_parameters: BTreeMap<String, Option<String>>,
     /// The FHIR bases answer this status.
     pub fhir_status: Option<u16>,
     /// … with this body, as `application/fhir+json` (status 200 when none is given).
@@ -47,7 +57,7 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// Fields of none, or of more than one endpoint.
-    #[error("name fields of exactly one of: token…, fhir…, private…")]
+    #[error("name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…")]
     OneTarget,
     /// A status outside 200 to 599.
     #[error("a status must be 200 to 599")]
@@ -70,13 +80,14 @@ pub enum FaultError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     Token,
+    Authorize,
     Fhir,
     Private,
     Other,
 }
 
 /// What is to happen to one request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Action {
     pub(super) delay: Duration,
     /// The whole answer, instead of the true one.
@@ -84,6 +95,42 @@ pub(super) struct Action {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) break_off_after_bytes: Option<usize>,
     pub(super) gzip: bool,
+    pub(super) token: TokenAlterations,
+    /// What becomes of the parameters that a user is sent back with.
+    authorize: BTreeMap<String, Option<String>>,
+}
+
+/// What is to be different in the token endpoint's true answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct TokenAlterations {
+    members: Map<String, Value>,
+    id_token_claims: Map<String, Value>,
+    pub(super) id_token_forged: bool,
+}
+
+impl TokenAlterations {
+    /// The answer as the fault wants it.
+    pub(super) fn applied(&self, answer: Value) -> Value {
+        merged(answer, &self.members)
+    }
+
+    /// The id_token's claims as the fault wants them.
+    pub(super) fn applied_to_claims(&self, claims: Value) -> Value {
+        merged(claims, &self.id_token_claims)
+    }
+}
+
+fn merged(mut value: Value, changes: &Map<String, Value>) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        for (name, change) in changes {
+            if change.is_null() {
+                members.shift_remove(name);
+            } else {
+                members.insert(name.clone(), change.clone());
+            }
+        }
+    }
+    value
 }
 
 /// An answer that a fault gives instead of the true one.
@@ -129,6 +176,11 @@ impl Faults {
         Some(action)
     }
 
+    /// Takes what is to become of the parameters that a user is sent back with; `None` as a value leaves one out.
+    pub(super) fn take_authorize(&self) -> BTreeMap<String, Option<String>> {
+        self.take(Target::Authorize).map(|action| action.authorize).unwrap_or_default()
+    }
+
     /// Removes all.
     pub(super) fn clear(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -136,7 +188,13 @@ impl Faults {
 }
 
 fn compile(fault: Fault) -> Result<(Target, Action), FaultError> {
-    let token = fault.token_status.is_some() || fault.token_body.is_some() || fault.token_delay_milliseconds.is_some();
+    let token = fault.token_status.is_some()
+        || fault.token_body.is_some()
+        || fault.token_delay_milliseconds.is_some()
+        || !fault.token_members.is_empty()
+        || !fault.id_token_claims.is_empty()
+        || fault.id_token_forged;
+    let authorize = !fault.authorize_parameters.is_empty();
     let fhir = fault.fhir_status.is_some()
         || fault.fhir_body.is_some()
         || fault.fhir_delay_milliseconds.is_some()
@@ -145,16 +203,24 @@ fn compile(fault: Fault) -> Result<(Target, Action), FaultError> {
         || fault.fhir_break_off_after_bytes.is_some()
         || fault.fhir_gzip;
     let private = fault.private_status.is_some() || fault.private_delay_milliseconds.is_some();
-    match (token, fhir, private) {
-        (true, false, false) => Ok((
+    match (token, authorize, fhir, private) {
+        (true, false, false, false) => Ok((
             Target::Token,
             Action {
                 delay: delay(fault.token_delay_milliseconds)?,
                 answer: answer(fault.token_status, fault.token_body, None)?,
+                token: TokenAlterations {
+                    members: fault.token_members,
+                    id_token_claims: fault.id_token_claims,
+                    id_token_forged: fault.id_token_forged,
+                },
                 ..Action::default()
             },
         )),
-        (false, true, false) => Ok((
+        (false, true, false, false) => {
+            Ok((Target::Authorize, Action { authorize: fault.authorize_parameters, ..Action::default() }))
+        }
+        (false, false, true, false) => Ok((
             Target::Fhir,
             Action {
                 delay: delay(fault.fhir_delay_milliseconds)?,
@@ -162,9 +228,10 @@ fn compile(fault: Fault) -> Result<(Target, Action), FaultError> {
                 headers: headers(fault.fhir_headers)?,
                 break_off_after_bytes: fault.fhir_break_off_after_bytes,
                 gzip: fault.fhir_gzip,
+                ..Action::default()
             },
         )),
-        (false, false, true) => Ok((
+        (false, false, false, true) => Ok((
             Target::Private,
             Action {
                 delay: delay(fault.private_delay_milliseconds)?,

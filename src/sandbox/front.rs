@@ -16,9 +16,9 @@ use jiff::Timestamp;
 
 use super::faults::{Action, FaultyAnswer, Target};
 use super::log::Record;
-use super::{FHIR_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, Shared, TOKEN_PATH, fhir, gzip};
+use super::{AUTHORIZE_PATH, FHIR_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, Shared, TOKEN_PATH, fhir, gzip};
 
-/// Token requests are small; everything above is not one.
+/// Token and authorization requests are small; everything above is not one.
 const LARGEST_TOKEN_BODY: usize = 64 * 1024;
 /// The largest FHIR or private body, in bytes.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -31,17 +31,24 @@ pub(super) async fn receive(State(shared): State<Arc<Shared>>, request: Request,
     let (mut parts, body) = request.into_parts();
     let target = target(parts.uri.path());
     let record = shared.log.arrived(&parts.method, &parts.uri, &parts.headers, Timestamp::now());
-    let limit = if target == Target::Token { LARGEST_TOKEN_BODY } else { LARGEST_BODY };
+    let limit = match target {
+        Target::Token | Target::Authorize => LARGEST_TOKEN_BODY,
+        Target::Fhir | Target::Private | Target::Other => LARGEST_BODY,
+    };
     let Ok(body) = to_bytes(body, limit).await else {
         record.refused(format!("the body is larger than {limit} bytes, or was broken off"));
         record.answered(StatusCode::PAYLOAD_TOO_LARGE);
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    if target != Target::Token {
+    if !matches!(target, Target::Token | Target::Authorize) {
         record.body(&body);
     }
     parts.extensions.insert(record.clone());
-    let fault = shared.faults.take(target);
+    // A fault of the authorization endpoint is about the way back to the app, not about the next page.
+    let fault = if target == Target::Authorize { None } else { shared.faults.take(target) };
+    if let Some(action) = &fault {
+        parts.extensions.insert(action.token.clone());
+    }
     if let Some(action) = &fault {
         tokio::time::sleep(action.delay).await;
     }
@@ -69,6 +76,8 @@ fn target(path: &str) -> Target {
     let below = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if path == TOKEN_PATH {
         Target::Token
+    } else if below(AUTHORIZE_PATH) {
+        Target::Authorize
     } else if below(FHIR_PATH) || below(OPEN_FHIR_PATH) {
         Target::Fhir
     } else if below(PRIVATE_PATH) {

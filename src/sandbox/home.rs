@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use serde_json::json;
 
-use super::{FHIR_PATH, FIRST_PATIENT, OPEN_FHIR_PATH, PRIVATE_PATH, Shared};
+use super::{FHIR_PATH, FIRST_PATIENT, LAUNCHER_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, Shared};
 
 /// HTML for browsers, JSON for everyone else.
 pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
@@ -20,6 +20,8 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
         ("a Patient to begin with", format!("{base}{OPEN_FHIR_PATH}/Patient/{FIRST_PATIENT}")),
         ("CapabilityStatement", format!("{base}{FHIR_PATH}/metadata")),
         ("SMART configuration", format!("{base}{FHIR_PATH}/.well-known/smart-configuration")),
+        ("apps to start in the EHR (EHR launch)", format!("{base}{LAUNCHER_PATH}")),
+        ("authorization endpoint (GET, POST)", shared.authorization_url()),
         ("token URL (POST)", shared.token_url()),
         (
             "private API (Basic and Epic-Client-ID)",
@@ -28,7 +30,10 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
         ("what arrived (GET, DELETE)", format!("{base}/sandbox/log")),
         ("clients (GET, POST, DELETE …/{id})", format!("{base}/sandbox/clients")),
         ("faults (POST, DELETE)", format!("{base}/sandbox/faults")),
-        ("access tokens (DELETE)", format!("{base}/sandbox/tokens")),
+        ("access tokens (DELETE; POST …/expiry ends their life)", format!("{base}/sandbox/tokens")),
+        ("refresh tokens and codes (DELETE)", format!("{base}/sandbox/sessions")),
+        ("key of the id_tokens (DELETE makes another)", format!("{base}/sandbox/id-token-keys")),
+        ("EHR launches (POST)", format!("{base}/sandbox/launches")),
     ];
     let wants_html = headers
         .get(ACCEPT)

@@ -1,11 +1,13 @@
 //! The access tokens that this EHR issued, and the assertions that it has used up.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::user_session::UserSession;
 
 /// An assertion is remembered this much longer than its `exp`, in seconds.
 const REPLAY_MARGIN_SECONDS: i64 = 10;
@@ -18,6 +20,8 @@ pub(super) struct Grant {
     /// `token-1`, `token-2`, … in the order of issue: what the log shows.
     pub(super) token_id: String,
     pub(super) client_id: String,
+    /// Whose it is; `None` where the client has it for itself.
+    pub(super) session: Option<Arc<UserSession>>,
     /// Seconds since the epoch.
     expires: i64,
 }
@@ -45,7 +49,13 @@ struct Tokens {
 
 impl IssuedTokens {
     /// Makes an opaque token of 256 random bits; its value and what it stands for. `None` without randomness.
-    pub(super) fn issue(&self, client_id: &str, now: i64, lifetime_seconds: u32) -> Option<(String, Grant)> {
+    pub(super) fn issue(
+        &self,
+        client_id: &str,
+        session: Option<Arc<UserSession>>,
+        now: i64,
+        lifetime_seconds: u32,
+    ) -> Option<(String, Grant)> {
         let value = random_text()?;
         let mut tokens = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.issued += 1;
@@ -58,6 +68,7 @@ impl IssuedTokens {
         let grant = Grant {
             token_id: format!("token-{}", tokens.issued),
             client_id: client_id.to_owned(),
+            session,
             expires: now + i64::from(lifetime_seconds),
         };
         tokens.by_digest.insert(fingerprint(&value), grant.clone());
@@ -72,6 +83,20 @@ impl IssuedTokens {
             Some(grant) => Lookup::Expired(grant.clone()),
             None => Lookup::Unknown,
         }
+    }
+
+    /// Ends every token's life at `now`, as time would.
+    pub(super) fn expire(&self, now: i64) {
+        let mut tokens = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        for grant in tokens.by_digest.values_mut() {
+            grant.expires = grant.expires.min(now);
+        }
+    }
+
+    /// Forgets the tokens of one authorization.
+    pub(super) fn revoke_family(&self, family: u64) {
+        let mut tokens = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.by_digest.retain(|_, grant| grant.session.as_ref().is_none_or(|session| session.family != family));
     }
 
     /// Forgets every token, or those of one client: what an EHR's restart or a revocation does.
@@ -113,6 +138,7 @@ pub(super) fn random_text() -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn fingerprint(value: &str) -> Vec<u8> {
+/// SHA-256 of a secret value: what is kept instead of it.
+pub(super) fn fingerprint(value: &str) -> Vec<u8> {
     digest(&SHA256, value.as_bytes()).as_ref().to_vec()
 }

@@ -2,7 +2,9 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`TOKEN_PATH`] | SMART Backend Services and client secrets, refusing with Epic's bare `invalid_client` |
+//! | [`AUTHORIZE_PATH`] | SMART App Launch for users, with a login page and a choice of patients |
+//! | [`LAUNCHER_PATH`] | the EHR's list of apps: starts one for a patient (EHR launch) |
+//! | [`TOKEN_PATH`] | SMART Backend Services, client secrets, codes and refresh tokens, refusing with Epic's bare answers |
 //! | [`FHIR_PATH`] | FHIR R4 for Bearer tokens and for Basic credentials |
 //! | [`OPEN_FHIR_PATH`] | the same data set, open to all |
 //! | [`PRIVATE_PATH`] | non-FHIR APIs that want Basic and `Epic-Client-ID` |
@@ -11,6 +13,7 @@
 //! The two FHIR bases keep their data apart: what is written to one does not show in the other.
 
 mod assertion;
+mod authorize;
 mod bearer;
 mod controls;
 mod discovery;
@@ -20,13 +23,20 @@ mod fhir;
 mod front;
 mod gzip;
 mod home;
+mod id_token;
 mod issued;
 mod key_set;
+mod launch;
+mod launcher;
 mod log;
+mod page;
+mod people;
 mod private_api;
 mod public_key;
 mod registration;
 mod token;
+mod user_scope;
+mod user_session;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +54,21 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::faults::{Fault, FaultError};
 pub use self::fhir::data::{BOOKED_APPOINTMENT, FIRST_PATIENT, FREE_SLOT, PRACTITIONER};
+pub use self::launch::{LaunchError, LaunchOrder};
 pub use self::log::{LogEntry, PresentedCredential, Verdict};
+pub use self::people::DEMO_PASSWORD;
 pub use self::registration::{Credential, RegisteredClient, Registration, RegistrationError};
 
+/// Path of the OpenID issuer.
+const ISSUER_PATH: &str = "/interconnect/oauth2";
+/// Path of the authorization endpoint; its pages lie below.
+pub const AUTHORIZE_PATH: &str = "/interconnect/oauth2/authorize";
+/// Path of the issuer's key set.
+const JWKS_PATH: &str = "/interconnect/oauth2/jwks";
+/// Path of the EHR's list of apps.
+pub const LAUNCHER_PATH: &str = "/interconnect/launcher";
+/// Path of the style for apps.
+const SMART_STYLE_PATH: &str = "/interconnect/smart-style.json";
 /// Path of the token URL.
 pub const TOKEN_PATH: &str = "/interconnect/oauth2/token";
 /// Path of the FHIR R4 base.
@@ -121,6 +143,10 @@ struct Shared {
     registry: registration::Registry,
     tokens: issued::IssuedTokens,
     used: issued::UsedAssertions,
+    sessions: user_session::UserSessions,
+    interactions: authorize::Interactions,
+    launches: launch::Launches,
+    id_tokens: id_token::IdTokens,
     fetched_keys: fetched_keys::FetchedKeys,
     log: log::Log,
     faults: faults::Faults,
@@ -134,6 +160,10 @@ impl Shared {
             registry: registration::Registry::default(),
             tokens: issued::IssuedTokens::default(),
             used: issued::UsedAssertions::default(),
+            sessions: user_session::UserSessions::default(),
+            interactions: authorize::Interactions::default(),
+            launches: launch::Launches::default(),
+            id_tokens: id_token::IdTokens::default(),
             fetched_keys: fetched_keys::FetchedKeys::default(),
             log: log::Log::new(settings.log_capacity),
             faults: faults::Faults::default(),
@@ -146,6 +176,27 @@ impl Shared {
 
     fn token_url(&self) -> String {
         format!("{}{TOKEN_PATH}", self.base_url)
+    }
+
+    fn issuer(&self) -> String {
+        format!("{}{ISSUER_PATH}", self.base_url)
+    }
+
+    fn authorization_url(&self) -> String {
+        format!("{}{AUTHORIZE_PATH}", self.base_url)
+    }
+
+    /// Revokes everything that was issued for one authorization.
+    fn end_family(&self, family: u64) {
+        self.sessions.end_family(family);
+        self.tokens.revoke_family(family);
+    }
+
+    /// Removes a client with everything that was issued to it; `false` when there is none.
+    fn unregister(&self, client_id: &str) -> bool {
+        self.tokens.revoke(Some(client_id));
+        self.sessions.end(Some(client_id));
+        self.registry.unregister(client_id)
     }
 }
 
@@ -227,8 +278,7 @@ impl Handle {
 
     /// Removes a client; its tokens die with it. `false` when there is none.
     pub fn unregister(&self, client_id: &str) -> bool {
-        self.shared.tokens.revoke(Some(client_id));
-        self.shared.registry.unregister(client_id)
+        self.shared.unregister(client_id)
     }
 
     /// The registered clients, without secrets.
@@ -260,6 +310,36 @@ impl Handle {
     pub fn revoke_tokens(&self) {
         self.shared.tokens.revoke(None);
     }
+
+    /// Ends the life of all access tokens, as time would; refresh tokens stay good.
+    pub fn expire_tokens(&self) {
+        self.shared.tokens.expire(jiff::Timestamp::now().as_second());
+    }
+
+    /// Forgets all refresh tokens and unused codes: the next refresh is answered `invalid_grant`.
+    pub fn end_user_sessions(&self) {
+        self.shared.sessions.end(None);
+    }
+
+    /// Signs id_tokens with another key from now on.
+    pub fn replace_id_token_key(&self) {
+        self.shared.id_tokens.replace_key();
+    }
+
+    /// Starts an app as a person in the EHR would: the URL that their browser opens.
+    pub fn launch(&self, order: &LaunchOrder) -> Result<String, LaunchError> {
+        self.shared.launch(order, jiff::Timestamp::now().as_second())
+    }
+
+    /// The authorization endpoint.
+    pub fn authorization_url(&self) -> String {
+        self.shared.authorization_url()
+    }
+
+    /// The OpenID issuer, which is the `iss` of authorization answers too.
+    pub fn issuer(&self) -> String {
+        self.shared.issuer()
+    }
 }
 
 fn checked_public_url(text: &str) -> Result<String, BindError> {
@@ -278,7 +358,15 @@ fn checked_public_url(text: &str) -> Result<String, BindError> {
 fn router(shared: Arc<Shared>) -> Router {
     let fhir_routes = |path: &str| [path.to_owned(), format!("{path}/"), format!("{path}/{{*rest}}")];
     let mut ehr = Router::new()
+        .route(AUTHORIZE_PATH, get(authorize::by_get).post(authorize::by_post))
+        .route(&format!("{AUTHORIZE_PATH}/login"), post(authorize::login))
+        .route(&format!("{AUTHORIZE_PATH}/patient"), post(authorize::patient))
         .route(TOKEN_PATH, post(token::token))
+        .route(JWKS_PATH, get(id_token::jwks))
+        .route(&format!("{ISSUER_PATH}/.well-known/openid-configuration"), get(id_token::openid_configuration))
+        .route(LAUNCHER_PATH, get(launcher::show).post(launcher::start))
+        .route(SMART_STYLE_PATH, get(discovery::smart_style))
+        .route(page::STYLE_PATH, get(page::style))
         .route(&format!("{PRIVATE_PATH}/{{*rest}}"), any(private_api::serve));
     for path in fhir_routes(FHIR_PATH) {
         ehr = ehr.route(&path, any(fhir::authorized));

@@ -3,10 +3,15 @@
 mod controls;
 mod fhir;
 mod fhir_writes;
+mod id_token;
 mod key_set_url;
+mod launch;
 mod private_api;
 mod serving;
 mod token;
+mod user_fhir;
+mod user_support;
+mod user_token;
 
 use std::sync::{Arc, LazyLock};
 
@@ -68,7 +73,7 @@ impl Ehr {
     }
 
     fn register(&self, credential: Credential) {
-        let registration = Registration { client_id: CLIENT.to_owned(), app_name: None, credential };
+        let registration = Registration::new(CLIENT, credential);
         self.shared.registry.register(registration).unwrap();
     }
 

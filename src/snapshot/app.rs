@@ -1,9 +1,12 @@
 //! App: spec → checked registration.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use super::ObjectKey;
 use crate::api::ClientType;
+use crate::values::key::JwkSet;
 use crate::values::scope::ScopeSet;
 use crate::values::url::EndpointUrl;
 
@@ -26,6 +29,8 @@ pub struct App {
     pub client_secrets: Vec<SecretString>,
     /// Keys for `private_key_jwt`, given inline.
     pub jwks: Option<serde_json::Value>,
+    /// The same, ready to check signatures.
+    pub inline_keys: Option<Arc<JwkSet>>,
     /// Where the app publishes its keys.
     pub jwks_uri: Option<EndpointUrl>,
     /// Where users may be sent back to; compared byte by byte.

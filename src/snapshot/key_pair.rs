@@ -19,6 +19,10 @@ pub struct KeyPair {
     pub app: String,
     /// Algorithm and size.
     pub kind: PairKind,
+    /// The revision that the specs ask for: the highest that any of its activations names.
+    pub wanted: PairIdentity,
+    /// Whether somebody brings the key, so that none is made.
+    pub brought: bool,
     /// The revisions that exist and may be used, oldest first. Withdrawn ones are not in it.
     pub revisions: Vec<Arc<KeyRevision>>,
     /// The key that must be made now, if any.

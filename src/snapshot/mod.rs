@@ -3,13 +3,17 @@
 //! [`compile()`] is pure, total and deterministic. Standalone, operator, proxy and offline checks all call it, so they
 //! cannot disagree. A change becomes visible by building a whole new Snapshot and swapping one pointer.
 
+pub mod access;
 pub mod activation;
 pub mod app;
 mod assumed;
 mod compile;
 pub mod data_adapter;
+pub mod difference;
+pub mod digest;
 pub mod gateway;
 pub mod key_pair;
+pub mod live;
 pub mod platform;
 pub mod report;
 pub mod resources;
@@ -17,7 +21,7 @@ pub mod routes;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
@@ -42,6 +46,27 @@ pub struct Published {
     pub rejections: Vec<resources::Rejection>,
 }
 
+/// What was compiled, and what came of it: for whoever asks about configuration, and serves nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Compiled<'compiled> {
+    /// The objects.
+    pub resources: &'compiled Resources,
+    /// What would be served of them.
+    pub snapshot: &'compiled Snapshot,
+    /// What is told of them, sorted.
+    pub reports: &'compiled [Report],
+    /// Secrets that are not there, and were taken for granted.
+    pub assumed: &'compiled [ObjectReference],
+}
+
+impl<'compiled> Compiled<'compiled> {
+    /// What is told of an object.
+    pub fn report(&self, object: &ObjectReference) -> Option<&'compiled Report> {
+        let place = self.reports.binary_search_by(|report| report.object.cmp(object)).ok()?;
+        self.reports.get(place)
+    }
+}
+
 /// The immutable, compiled form of all resources. The proxy serves exactly one at a time; a request keeps the one that
 /// it began with to its end.
 #[derive(Debug)]
@@ -64,8 +89,6 @@ pub struct Snapshot {
     pub(super) activations_by_uid: HashMap<String, Arc<Activation>>,
     /// By gateway, then by app.
     pub(super) activations_by_pair: HashMap<ObjectKey, HashMap<ObjectKey, Arc<Activation>>>,
-    /// See [`Snapshot::digests`].
-    pub(super) digests: OnceLock<BTreeMap<ObjectReference, String>>,
 }
 
 impl Snapshot {

@@ -29,6 +29,9 @@ pub struct Report {
     pub rejections: Vec<Rejection>,
     /// The objects that it refers to, Secrets apart.
     pub references: Vec<ObjectReference>,
+    /// Something that it refers to is missing, and the rest of it is served all the same: an App with one of its two
+    /// client secrets.
+    pub served_in_part: bool,
     /// What the kind has besides.
     pub detail: Detail,
 }
@@ -159,6 +162,7 @@ impl Report {
             findings: Vec::new(),
             rejections: Vec::new(),
             references: Vec::new(),
+            served_in_part: false,
             detail,
         }
     }
@@ -168,9 +172,10 @@ impl Report {
         self.findings.iter().find(|finding| finding.code.group() == group)
     }
 
-    /// Whether the object itself is in order, and so may be served and referred to.
+    /// Whether the object may be served and referred to: it is in order, as a whole or in part.
     pub fn is_usable(&self) -> bool {
-        self.finding(Group::Accepted).is_none() && self.finding(Group::ResolvedRefs).is_none()
+        let is_resolved = self.served_in_part || self.finding(Group::ResolvedRefs).is_none();
+        self.finding(Group::Accepted).is_none() && is_resolved
     }
 
     /// The faults that `check` counts as errors.

@@ -1,12 +1,10 @@
-//! What a Snapshot serves, for people and for comparing: deterministic, and without secrets.
-//!
-//! The [view](Snapshot::view) is what golden tests hold and what `plan` compares. The [digests](Snapshot::digests) say
-//! in one line an object what this process compiled: replicas that agree on them serve the same.
+//! What a Snapshot serves, for people and for comparing: deterministic, and without secrets. Golden tests hold it, and
+//! `plan` compares it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::activation::{
@@ -14,7 +12,7 @@ use super::activation::{
 };
 use super::data_adapter::{ExternalAuth, PrivateApiRoute, Tls};
 use super::key_pair::KeyRevision;
-use super::{App, DataAdapter, Gateway, KeyPair, Kind, ObjectKey, ObjectReference, Snapshot};
+use super::{App, DataAdapter, Gateway, KeyPair, ObjectKey, Snapshot};
 use crate::values::scope::ScopeSet;
 use crate::values::url::EndpointUrl;
 
@@ -34,67 +32,6 @@ impl Snapshot {
             ("routes", self.routes.view()),
         ])
     }
-
-    /// The digest of each object as it was compiled, SHA-256 in hexadecimal: of its own view, for a Gateway with that of
-    /// its adapter, and for an Activation with those of its app and gateway, its credentials and its published keys.
-    ///
-    /// Made once a snapshot, when first asked for.
-    pub fn digests(&self) -> &BTreeMap<ObjectReference, String> {
-        self.digests.get_or_init(|| {
-            let mut digests = BTreeMap::new();
-            for (key, own) in &self.data_adapters {
-                digests.insert(reference(Kind::DataAdapter, key), hexadecimal(&[&bytes(&data_adapter(own))]));
-            }
-            for (key, own) in &self.apps {
-                digests.insert(reference(Kind::App, key), hexadecimal(&[&bytes(&app(own))]));
-            }
-            for (key, own) in &self.gateways {
-                let below = digest_of(&digests, Kind::DataAdapter, &own.data_adapter.key);
-                let digest = hexadecimal(&[&bytes(&gateway(own)), below.as_bytes()]);
-                digests.insert(reference(Kind::Gateway, key), digest);
-            }
-            for (key, own) in &self.activations {
-                let app = digest_of(&digests, Kind::App, &own.app.key);
-                let gateway = digest_of(&digests, Kind::Gateway, &own.gateway.key);
-                let published = own.ehr_authentication.key_pair().map_or("", |(pair, _)| pair.jwks.as_str());
-                let digest = hexadecimal(&[
-                    &bytes(&activation(own)),
-                    &own.credential_digest,
-                    app.as_bytes(),
-                    gateway.as_bytes(),
-                    published.as_bytes(),
-                ]);
-                digests.insert(reference(Kind::Activation, key), digest);
-            }
-            digests
-        })
-    }
-}
-
-fn reference(kind: Kind, key: &ObjectKey) -> ObjectReference {
-    ObjectReference::new(kind, key.clone())
-}
-
-fn digest_of<'digests>(
-    digests: &'digests BTreeMap<ObjectReference, String>,
-    kind: Kind,
-    key: &ObjectKey,
-) -> &'digests str {
-    digests.get(&reference(kind, key)).map_or("", String::as_str)
-}
-
-fn bytes(view: &Value) -> Vec<u8> {
-    view.to_string().into_bytes()
-}
-
-/// Each part goes in with its length, so that no two lists of parts look the same.
-fn hexadecimal(parts: &[&[u8]]) -> String {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(&part.len().to_be_bytes());
-        context.update(part);
-    }
-    to_hexadecimal(context.finish().as_ref())
 }
 
 fn to_hexadecimal(bytes: &[u8]) -> String {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::document::Place;
 use super::files::{self, Found, Listing};
 use super::reading::{self, Finding, Reading, Source};
-use super::schema::{Content, Typed};
+use super::schema::{self, Content, Typed};
 use crate::snapshot::resources::{Location, ObjectReference, Rejection, Resources};
 use crate::values::code::Code;
 
@@ -34,6 +34,17 @@ pub struct Loaded {
     pub(super) unknown: Unknown,
     sources: BTreeMap<ObjectReference, Source>,
     readings: BTreeMap<Arc<str>, Arc<Reading>>,
+}
+
+/// Where an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPlace {
+    /// The file.
+    pub file: String,
+    /// A line of its document, from 1.
+    pub line: usize,
+    /// What comes before the paths of its fields: empty, or `items[3].`.
+    pub prefix: String,
 }
 
 /// A document that is not for us.
@@ -89,6 +100,13 @@ pub fn read(paths: &[PathBuf]) -> Loaded {
         }
     }
     loaded.add(readings);
+    loaded
+}
+
+/// Reads a text that stands in no file.
+pub fn read_text(name: &str, text: &str) -> Loaded {
+    let mut loaded = Loaded::default();
+    loaded.add(vec![Arc::new(reading::read(name, text))]);
     loaded
 }
 
@@ -189,9 +207,45 @@ impl Loaded {
         resources
     }
 
+    /// What this is where `old` is in force: as an API server would, it keeps objects as they were whose new form is
+    /// invalid, or changes what is immutable. The latter is told as well.
+    pub fn succeed(&mut self, old: &Self) {
+        for (reference, before) in &old.objects {
+            let Some(source) = self.sources.get(reference) else { continue };
+            let Content::Custom(before) = before else { continue };
+            let problems = match self.objects.get(reference) {
+                None => Vec::new(),
+                Some(Content::Custom(after)) if after.value == before.value => continue,
+                Some(Content::Custom(after)) => {
+                    match schema::validate_transition(reference.kind, &before.value, &after.value) {
+                        Ok(()) => continue,
+                        Err(problems) => problems,
+                    }
+                }
+                Some(Content::Secret(_) | Content::ConfigMap(_) | Content::Unlabelled) => continue,
+            };
+            self.rejections.extend(problems.into_iter().map(|problem| Rejection {
+                object: Some(reference.clone()),
+                code: Code::InvalidSpec,
+                message: problem.to_string(),
+                location: source.locate(&problem.path, problem.place),
+            }));
+            self.objects.insert(reference.clone(), Content::Custom(before.clone()));
+        }
+    }
+
     /// The place of a field of an object (`spec.scopes[0]`; empty: the object), or of the nearest thing above it.
     pub fn locate(&self, object: &ObjectReference, path: &str) -> Option<Location> {
         self.sources.get(object).map(|source| source.locate(path, Place::Value))
+    }
+
+    /// The file that an object stands in, a line of its document, and its path there (`items[3].` in a list).
+    pub fn place(&self, object: &ObjectReference) -> Option<ObjectPlace> {
+        let source = self.sources.get(object)?;
+        let Location { file, line, .. } = source.locate("", Place::Value);
+        let prefix = source.prefix();
+        let dot = if prefix.is_empty() { "" } else { "." };
+        Some(ObjectPlace { file, line, prefix: format!("{prefix}{dot}") })
     }
 
     /// The text of a file as it may be shown: nothing of a Secret is in it.

@@ -15,6 +15,7 @@
 mod accept;
 pub mod directory;
 pub mod document;
+pub mod edit;
 pub mod files;
 pub mod identity;
 pub mod kubernetes;

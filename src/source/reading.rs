@@ -72,6 +72,11 @@ impl Source {
         &self.file
     }
 
+    /// The object's place in its document, such as `items[3]`; empty: it is the document.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The place of a field such as `spec.scopes[0]`, or of the nearest thing above it that stands in the file.
     pub fn locate(&self, path: &str, place: Place) -> Location {
         let path = match (self.prefix.is_empty(), path.is_empty()) {

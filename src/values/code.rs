@@ -137,7 +137,7 @@ codes! {
         "Wait a few seconds. If it stays so, the control plane is not running or cannot write: see its log.";
     KeyLost = "HG3002", KeyReady, "KeyLost",
         "A key that was recorded or pinned is gone, and so perhaps is what the EHR trusts. No new key is made in its place.",
-        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR.";
+        "Restore the Secret from a backup (hearthgate keys import). If it is lost for good, remove the pin, raise keyPair.revision and register the new key at the EHR. The same goes for a key of your own that another one replaced in its Secret.";
     KeyBelongsToAnother = "HG3003", KeyReady, "KeyBelongsToAnother",
         "A Secret of the key's name exists, but belongs to another App, has another algorithm or size, or its halves do not fit. It is left untouched.",
         "Give keyPair.name another value, or remove the foreign Secret.";
@@ -276,6 +276,12 @@ codes! {
     GatewaySigningUnready = "HG7027", Request, "GatewaySigningUnready",
         "The gateway's own signing key is not there yet.",
         "Wait a few seconds and try again.";
+    ClientAssertionRefused = "HG7028", Request, "ClientAssertionRefused",
+        "The client assertion (private_key_jwt) cannot be taken, whoever sent it: its form, algorithm, audience, times or jti.",
+        "Correct what the message names. The assertion is a JWT with iss and sub (the client ID), aud (the token endpoint's URL), exp (at most 5 minutes ahead) and a fresh jti, signed with a registered key.";
+    StoreAway = "HG7029", Request, "StoreAway",
+        "The store that the replicas share cannot be reached, and this request needs it: what may be used once could otherwise be used twice.",
+        "Try again as Retry-After says. If it stays so, the platform team looks at the store (--store).";
     EhrRefusedToken = "HG7040", Request, "EhrRefusedToken",
         "The EHR refuses to give Hearthgate a token for this activation.",
         "Ask the platform team: the activation's nextStep says what is missing.";
@@ -303,6 +309,30 @@ codes! {
     EhrCircuitOpen = "HG7048", Request, "EhrCircuitOpen",
         "The EHR failed too often just now and is left alone for a moment.",
         "Try again as Retry-After says.";
+    PatientMissing = "HG7050", Request, "PatientMissing",
+        "Only patient/ scopes would permit the request, and no patient is in the token's context.",
+        "Launch with a patient (launch/patient, or from the EHR's chart), or ask for user/ scopes.";
+    BeyondPatient = "HG7051", Request, "BeyondPatient",
+        "The request reaches beyond the patient in context, to whom patient/ scopes are held.",
+        "Ask for the patient that came with the token, and for types of FHIR's Patient compartment.";
+    ScopeUnenforceable = "HG7052", Request, "ScopeUnenforceable",
+        "The token's scopes permit this within limits only (a patient, a condition such as ?category=), and the request is of a kind that cannot be held to them.",
+        "Do as the message says: usually a plain search by type, or a change by id.";
+    BodyBeyondScope = "HG7053", Request, "BodyBeyondScope",
+        "What would be written is beyond the token's scopes: of another patient, or without the condition that a scope names.",
+        "Write only what the scopes describe; the resource itself must say so.";
+    NotWithinScope = "HG7054", Request, "NotWithinScope",
+        "There is no such resource within the token's scopes. Whether there is one beyond them is not said.",
+        "Check the id, and what patient and conditions the token's scopes are held to.";
+    AnswerBeyondScope = "HG7055", Request, "AnswerBeyondScope",
+        "The EHR's answer holds something beyond the token's scopes; nothing of it was passed on.",
+        "Leave out what brings other resources along (_include, _revinclude). If it stays so, the EHR ignores a condition of the search: tell the platform team.";
+    LinkUnusable = "HG7056", Request, "LinkUnusable",
+        "The link of a page, job or file is not one of this gateway for this client, has expired, or would lead to another host.",
+        "Begin again with the search or export; links are for the client that received them.";
+    VersionConflict = "HG7057", Request, "VersionConflict",
+        "The resource has another version than If-Match says.",
+        "Read it again, and change what is there now.";
     GatewayUnknown = "HG7060", Request, "GatewayUnknown",
         "No gateway is at this URL.",
         "Check the URL: the Gateway's status.url shows it.";
@@ -328,8 +358,8 @@ codes! {
         "The gateway has no such endpoint.",
         "See the discovery document.";
     BatchRefused = "HG7068", Request, "BatchRefused",
-        "Batches and transactions are not accepted: their entries are not looked into yet.",
-        "Send the entries one by one.";
+        "The batch or transaction is refused: its entries could not be looked into.",
+        "Send a Bundle of type batch or transaction as the message says, or send the entries one by one.";
     HeaderRefused = "HG7069", Request, "HeaderRefused",
         "A header that must stand once stands there several times, or holds something that is no text.",
         "Send the header once, in ASCII.";
@@ -366,9 +396,6 @@ codes! {
     SessionOver = "HG7096", Request, "SessionOver",
         "The user's session at the EHR is over.",
         "The user launches the app again.";
-    StoreAway = "HG7097", Request, "StoreAway",
-        "The state that replicas share cannot be reached, and the request needs it.",
-        "Try again in a few seconds.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";
@@ -390,6 +417,9 @@ codes! {
     DocumentIgnored = "HG8007", Warning, "DocumentIgnored",
         "The document is of a kind that Hearthgate does not read.",
         "Nothing, if that is meant.";
+    SuppressionUnused = "HG8008", Warning, "SuppressionUnused",
+        "A comment or annotation silences a code that nothing there has: it would hide the next finding.",
+        "Remove it, or correct the code.";
 }
 
 impl fmt::Display for Code {

@@ -82,7 +82,7 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
         let client_id = format!("app-{number:05}");
         let url = format!("{}/{namespace}/keys/{client_id}/jwks.json", installation.public_url());
         let credential = Credential::JwksUrl(url);
-        installation.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
+        installation.ehr.register(Registration::new(client_id, credential)).unwrap();
     }
     let quickstart = installation.quickstart();
     let shared = quickstart

@@ -182,8 +182,13 @@ impl<'plane> Installation<'plane> {
 
     /// Starts an operator with some options in place of the chart's, and others besides.
     pub async fn operator_with(&self, release: &Release, instead: &[String], more: &[String]) -> Process {
+        self.operator_at("127.0.0.1", release, instead, more).await
+    }
+
+    /// The same with its admin listener at this address.
+    pub async fn operator_at(&self, address: &str, release: &Release, instead: &[String], more: &[String]) -> Process {
         let admin = free_port();
-        let instead = [instead, &[format!("--admin-listen=127.0.0.1:{admin}")]].concat();
+        let instead = [instead, &[format!("--admin-listen={address}:{admin}")]].concat();
         let arguments = [release.arguments(Component::Operator, &instead), more.to_vec()].concat();
         self.process(&release.user(Component::Operator), &format!("operator-{admin}"), arguments, admin, 0).await
     }
@@ -256,7 +261,7 @@ impl<'plane> Installation<'plane> {
         let url = activation["status"]["jwksUrl"].as_str().unwrap().to_owned();
         let credential = Credential::JwksUrl(url);
         let client_id = EHR_CLIENT_ID.to_owned();
-        self.ehr.register(Registration { client_id, app_name: None, credential }).unwrap();
+        self.ehr.register(Registration::new(client_id, credential)).unwrap();
     }
 
     /// Has the EHR asked now.
@@ -297,21 +302,39 @@ impl<'plane> Installation<'plane> {
 
     /// The same without asking the API server for the app's client ID.
     pub async fn call_as(&self, proxy: &Process, client_id: &str) -> (StatusCode, String) {
-        let base = format!("http://127.0.0.1:{}/{}/epic", proxy.public, self.namespace);
-        let host = self.public_url.trim_start_matches("http://");
-        let asked = self.client.post(format!("{base}/oauth2/token")).header("Host", host);
+        match self.token(proxy, client_id).await {
+            Ok(token) => self.read(proxy, &token).await,
+            Err(refused) => refused,
+        }
+    }
+
+    /// An access token for the quickstart's app, of one proxy.
+    pub async fn token(&self, proxy: &Process, client_id: &str) -> Result<String, (StatusCode, String)> {
+        let asked = self.client.post(format!("{}/oauth2/token", self.gateway_at(proxy))).header("Host", self.host());
         let asked = asked.basic_auth(client_id, Some(APP_SECRET));
         let asked = asked.header("Content-Type", "application/x-www-form-urlencoded");
         let answer = asked.body("grant_type=client_credentials").send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         if status != StatusCode::OK {
-            return (status, text);
+            return Err((status, text));
         }
         let token: Value = serde_json::from_str(&text).unwrap();
-        let token = token["access_token"].as_str().unwrap();
-        let read = self.client.get(format!("{base}/fhir/Patient?_count=1")).header("Host", host).bearer_auth(token);
-        let answer = read.send().await.unwrap();
+        Ok(token["access_token"].as_str().unwrap().to_owned())
+    }
+
+    /// A FHIR read with a token, through one proxy.
+    pub async fn read(&self, proxy: &Process, token: &str) -> (StatusCode, String) {
+        let read = self.client.get(format!("{}/fhir/Patient?_count=1", self.gateway_at(proxy)));
+        let answer = read.header("Host", self.host()).bearer_auth(token).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
+    }
+
+    fn gateway_at(&self, proxy: &Process) -> String {
+        format!("http://127.0.0.1:{}/{}/epic", proxy.public, self.namespace)
+    }
+
+    fn host(&self) -> &str {
+        self.public_url.trim_start_matches("http://")
     }
 
     /// What this installation's processes have asked the API server for.

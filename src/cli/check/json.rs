@@ -17,6 +17,7 @@ pub(super) fn print(loaded: &Loaded, problems: &Problems) {
         "summary": {
             "errors": problems.errors(),
             "warnings": problems.warnings(),
+            "suppressed": problems.suppressed(),
             "objects": loaded.objects.len(),
             "files": loaded.files().count(),
         },
@@ -38,5 +39,7 @@ fn problem(problem: &Problem) -> Value {
         "file": location.map(|location| &location.file),
         "line": location.map(|location| location.line),
         "column": location.map(|location| location.column),
+        "suppressed": problem.suppressed.is_some(),
+        "suppressedBecause": problem.suppressed.as_ref().and_then(|own| own.reason.as_deref()),
     })
 }

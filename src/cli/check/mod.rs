@@ -1,7 +1,11 @@
 //! `hearthgate check`: everything that can be said about YAML before it is merged.
 
+mod github;
 mod json;
-mod problem;
+mod junit;
+pub(super) mod problem;
+mod sarif;
+mod suppression;
 mod text;
 
 use std::path::PathBuf;
@@ -11,6 +15,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::Outcome;
+use super::offline::readable;
 use super::platform::PlatformOptions;
 use crate::snapshot::compile;
 use crate::source::loaded;
@@ -19,10 +24,14 @@ use problem::Problems;
 /// Check YAML offline: schema, rules between fields, and everything between objects.
 ///
 /// Reads *.yaml, *.yml and *.json of files and directories, or `-` for standard input. The rules are those of the
-/// running system: what passes here is served there. Warnings never change the exit code: 0 without errors, 1 with.
+/// running system: what passes here is served there. Warnings never change the exit code, and the format does not
+/// either: 0 without errors, 1 with.
+///
+/// A finding is silenced where it arises, by a comment on its line or above (# hearthgate: ignore HG8001 -- the reason),
+/// or by an annotation of the object (hearthgate.dev/ignore: HG8001).
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hearthgate check examples/quickstart\n  kubectl kustomize overlays/north | hearthgate check -\n  hearthgate check . -o json"
+    after_help = "Examples:\n  hearthgate check examples/quickstart\n  kubectl kustomize overlays/north | hearthgate check -\n  hearthgate check . --secrets-elsewhere -o github\n  hearthgate check . -o sarif > hearthgate.sarif"
 )]
 pub(super) struct Check {
     /// Files or directories; `-` is standard input
@@ -31,36 +40,44 @@ pub(super) struct Check {
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
+    /// Take credentials that are in no file for granted (External Secrets, Sealed Secrets)
+    #[arg(long)]
+    secrets_elsewhere: bool,
     #[command(flatten)]
     platform: PlatformOptions,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
+    /// For people
     Text,
+    /// For programs
     Json,
-}
-
-/// A path that is not there: nothing was checked.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {error}")]
-struct PathUnreadable {
-    path: PathBuf,
-    error: std::io::Error,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML, for test reports
+    Junit,
+    /// Annotations of GitHub Actions
+    Github,
 }
 
 impl Check {
     pub(super) fn run(self) -> Outcome {
-        for path in self.paths.iter().filter(|path| path.as_os_str() != "-") {
-            std::fs::metadata(path).map_err(|error| PathUnreadable { path: path.clone(), error })?;
-        }
-        let platform = self.platform.platform("http://127.0.0.1:8080", true)?;
+        readable(&self.paths)?;
+        let platform = self.platform.offline()?;
         let loaded = loaded::read(&self.paths);
-        let (_, reports) = compile(&loaded.resources(), &platform);
+        let mut resources = loaded.resources();
+        if self.secrets_elsewhere {
+            resources.assume_credentials(|object| loaded.names(object));
+        }
+        let (_, reports) = compile(&resources, &platform);
         let problems = Problems::collect(&loaded, &reports, Timestamp::now());
         match self.output {
             Output::Text => text::print(&loaded, &problems),
             Output::Json => json::print(&loaded, &problems),
+            Output::Sarif => println!("{:#}", sarif::print(&problems)),
+            Output::Junit => print!("{}", junit::print(&loaded, &problems)?),
+            Output::Github => print!("{}", github::print(&problems, &text::summary(&loaded, &problems))),
         }
         Ok(if problems.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

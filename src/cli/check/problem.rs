@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::suppression::{Suppressed, Suppressions};
 use crate::snapshot::report::Detail;
 use crate::snapshot::resources::Location;
 use crate::snapshot::{NotLive, ObjectReference, Report};
@@ -12,7 +13,7 @@ use crate::values::code::{Code, Group};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
+pub(in crate::cli) enum Severity {
     /// The object, or what refers to it, would not be served.
     Error,
     /// Worth knowing.
@@ -37,6 +38,8 @@ pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) object: Option<ObjectReference>,
     pub(super) message: String,
+    /// Somebody has looked at it, and said so in the YAML: it is not told, and does not count.
+    pub(super) suppressed: Option<Suppressed>,
 }
 
 /// Everything that is wrong, in the order of files and lines.
@@ -51,6 +54,7 @@ impl Problems {
             code: rejection.code,
             object: rejection.object.clone(),
             message: rejection.message.clone(),
+            suppressed: None,
         });
         let mut problems: Vec<Problem> = refused.collect();
         for report in reports {
@@ -63,6 +67,7 @@ impl Problems {
                     code: finding.code,
                     object: Some(report.object.clone()),
                     message: finding.message.clone(),
+                    suppressed: None,
                 })
             }));
             if let Err(over @ NotLive::Over(_)) = report.live_at(now) {
@@ -72,17 +77,28 @@ impl Problems {
                     code: Code::WindowOver,
                     object: Some(report.object.clone()),
                     message: over.to_string(),
+                    suppressed: None,
                 });
             }
         }
         problems.extend(winners_of_conflicts(loaded, reports));
         problems.sort();
         problems.dedup();
+        let mut suppressions = Suppressions::of(loaded);
+        suppressions.apply(&mut problems);
+        problems.extend(suppressions.unused());
+        problems.sort();
         Self(problems)
     }
 
+    /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
+    }
+
+    /// Those that are to be told.
+    pub(super) fn told(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter().filter(|problem| problem.suppressed.is_none())
     }
 
     pub(super) fn errors(&self) -> usize {
@@ -94,12 +110,16 @@ impl Problems {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        self.0.iter().filter(|problem| problem.severity == severity).count()
+        self.told().filter(|problem| problem.severity == severity).count()
+    }
+
+    pub(super) fn suppressed(&self) -> usize {
+        self.0.iter().filter(|problem| problem.suppressed.is_some()).count()
     }
 }
 
 /// Offline there are no keys yet, and nothing has been asked: those verdicts say nothing about the YAML.
-const fn severity(code: Code) -> Option<Severity> {
+pub(in crate::cli) const fn severity(code: Code) -> Option<Severity> {
     match code.group() {
         Group::Accepted | Group::ResolvedRefs => Some(Severity::Error),
         Group::Warning => Some(Severity::Warning),
@@ -131,6 +151,7 @@ fn winners_of_conflicts(loaded: &Loaded, reports: &[Report]) -> Vec<Problem> {
                     code: Code::ClientIdConflict,
                     object: Some(own.object.clone()),
                     message: format!("client ID {client_id} is also that of {}", others(own)),
+                    suppressed: None,
                 })
                 .collect::<Vec<_>>()
         })

@@ -8,7 +8,7 @@ use crate::source::loaded::Loaded;
 
 pub(super) fn print(loaded: &Loaded, problems: &Problems) {
     let renderer = renderer();
-    for problem in problems.iter() {
+    for problem in problems.told() {
         anstream::println!("{}\n", render(&renderer, loaded, problem));
     }
     for ignored in &loaded.ignored {
@@ -35,13 +35,18 @@ fn render(renderer: &Renderer, loaded: &Loaded, problem: &Problem) -> String {
     renderer.render(&[group.element(help)])
 }
 
-fn summary(loaded: &Loaded, problems: &Problems) -> String {
+/// The whole in one line.
+pub(super) fn summary(loaded: &Loaded, problems: &Problems) -> String {
     let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let (objects, files) = (counted(loaded.objects.len(), "object"), counted(loaded.files().count(), "file"));
+    let suppressed = match problems.suppressed() {
+        0 => String::new(),
+        count => format!(" ({count} suppressed)"),
+    };
     match (problems.errors(), problems.warnings()) {
-        (0, 0) => format!("✔ no issues: {objects} in {files}"),
+        (0, 0) => format!("✔ no issues: {objects} in {files}{suppressed}"),
         (errors, warnings) => {
-            format!("{}, {}: {objects} in {files}", counted(errors, "error"), counted(warnings, "warning"))
+            format!("{}, {}: {objects} in {files}{suppressed}", counted(errors, "error"), counted(warnings, "warning"))
         }
     }
 }

@@ -4,7 +4,6 @@ mod feed;
 mod quickstart;
 mod registrar;
 mod standalone;
-mod status_document;
 mod summary;
 
 use std::net::SocketAddr;
@@ -33,7 +32,7 @@ pub(super) struct Serve {
     /// Where apps and EHRs call
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "HEARTHGATE_LISTEN")]
     listen: SocketAddr,
-    /// Where health, metrics and status are
+    /// Where the console, health, metrics and status are
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090", env = "HEARTHGATE_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
     /// Where keys and state are kept [default: DIRECTORY/.hearthgate]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::sandbox::{Credential, Handle, Registration};
-use crate::snapshot::activation::TokenUrl;
+use crate::snapshot::activation::{TokenUrl, User, UserCredential};
 use crate::snapshot::{Activation, DataAdapter, EhrAuthentication, Published, Snapshot};
 
 /// Keeps the sandbox's registrations in step with what is published, and passes on what is published only then: whoever
@@ -68,13 +68,34 @@ fn registration_of(sandbox: &Handle, activation: &Activation) -> Option<Registra
         EhrAuthentication::Basic(header) if is_behind(sandbox, &activation.gateway.data_adapter) => {
             (activation.key.to_string(), basic(header)?)
         }
+        EhrAuthentication::User(user) if is_here(&user.token_url) => return user_facing(activation, user),
         EhrAuthentication::BackendAuth(_)
         | EhrAuthentication::ClientCredentials(_)
         | EhrAuthentication::Basic(_)
         | EhrAuthentication::None
         | EhrAuthentication::User(_) => return None,
     };
-    Some(Registration { client_id, app_name: Some(activation.app.display_name.clone()), credential })
+    let app_name = Some(activation.app.display_name.clone());
+    Some(Registration { app_name, ..Registration::new(client_id, credential) })
+}
+
+/// A brokered launch: the EHR sends users back to the gateway, and starts the app there.
+fn user_facing(activation: &Activation, user: &User) -> Option<Registration> {
+    let credential = match &user.credential {
+        UserCredential::Public => Credential::Public,
+        UserCredential::Secret(secret) => Credential::ClientSecret(secret.clone()),
+        UserCredential::KeyPair { pair, signing } => {
+            signing.as_ref()?;
+            Credential::JwksUrl(pair.jwks_url.clone())
+        }
+    };
+    let gateway = &activation.gateway.issuer;
+    Some(Registration {
+        app_name: Some(activation.app.display_name.clone()),
+        redirect_uris: vec![format!("{gateway}/oauth2/callback")],
+        launch_url: Some(format!("{gateway}/launch/{}", activation.app.key.name)),
+        ..Registration::new(user.client_id.clone(), credential)
+    })
 }
 
 fn private_api_of(sandbox: &Handle, adapter: &DataAdapter) -> Option<Registration> {
@@ -83,7 +104,7 @@ fn private_api_of(sandbox: &Handle, adapter: &DataAdapter) -> Option<Registratio
         return None;
     }
     let client_id = auth.client_id_header.1.to_str().ok()?.to_owned();
-    Some(Registration { client_id, app_name: None, credential: basic(&auth.authorization)? })
+    Some(Registration::new(client_id, basic(&auth.authorization)?))
 }
 
 fn is_behind(sandbox: &Handle, adapter: &DataAdapter) -> bool {

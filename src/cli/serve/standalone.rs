@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
+use crate::cli::console::judge;
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
-use crate::cli::shutdown;
 use crate::cli::store::{StoreOptionsError, open_embedded};
+use crate::cli::{shutdown, told};
+use crate::console::{self, Inputs, NoRandomness, Terminal};
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
 
@@ -28,7 +30,10 @@ use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::tls::TlsFilesError;
 use crate::proxy::{Limits, Metrics, Proxy};
 use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
+use crate::snapshot::Published;
+use crate::snapshot::live::LiveStatus;
 use crate::source::DirectorySource;
+use crate::source::directory::Delivered;
 use crate::source::identity::IdentityError;
 use crate::source::publish::Publisher;
 
@@ -70,6 +75,9 @@ pub(super) enum ServeError {
     /// A signal cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+    /// The console's sessions cannot be sealed.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -122,9 +130,11 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         _ => published.clone(),
     };
     let (control, handle) = Control::new(tools, inputs, recorded);
-    let status = feed::status(directory.clone(), published.clone(), handle.statuses(), &work, &stop);
+    let (teller, told) = told::channel();
+    work.spawn(teller.run(Some(directory.clone()), published.clone(), handle.statuses(), stop.clone()));
 
     work.spawn(directory_source.run(stop.clone()));
+    let pages = console(resources.clone(), published.clone(), told.live.clone(), addresses.1, &stop)?;
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
         work.spawn(tls.follow(stop.clone()));
@@ -132,7 +142,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let ended = stop.clone().cancelled_owned();
     work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
     let programmed = programmed::follow(published, outcomes, stop.clone());
-    let admin = admin_of(&handle, metrics, status.document, programmed, &stop);
+    let admin = Admin { pages, ..admin_of(&handle, metrics, told.document, programmed, &stop) };
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     if let Some(simulated) = simulated {
         work.spawn(simulated.serve(stop.clone()));
@@ -147,15 +157,11 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         program: program(),
         sample: simulated_handle.is_some().then_some(FIRST_PATIENT),
     };
-    work.spawn(feed::print_summary(places, handle, status.objects, FIRST_PROOFS, stop.clone()));
+    work.spawn(feed::print_summary(places, handle, told.live, FIRST_PROOFS, stop.clone()));
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
-    stop.cancel();
-    work.close();
-    if tokio::time::timeout(LAST_WORK, work.wait()).await.is_err() {
-        tracing::warn!("ending with work unfinished");
-    }
+    shutdown::end(&stop, &work, LAST_WORK).await;
     Ok(())
 }
 
@@ -189,6 +195,7 @@ fn admin_of(
         status,
         programmed,
         guard: None,
+        pages: axum::Router::new(),
         probe: Arc::new(move |activation| {
             let prober = prober.clone();
             Box::pin(async move {
@@ -197,6 +204,25 @@ fn admin_of(
             })
         }),
     }
+}
+
+/// The console, for whoever reaches the loopback listener.
+fn console(
+    resources: Delivered,
+    published: watch::Receiver<Option<Arc<Published>>>,
+    live: watch::Receiver<Arc<LiveStatus>>,
+    admin: SocketAddr,
+    stop: &CancellationToken,
+) -> Result<axum::Router, NoRandomness> {
+    if !admin.ip().is_loopback() {
+        tracing::warn!(%admin, "no console: it shows everything to whoever reaches it, so it is on loopback only");
+        return Ok(axum::Router::new());
+    }
+    let is_default = admin.to_string() == "127.0.0.1:9090";
+    let options = if is_default { String::new() } else { format!("--server http://{admin}") };
+    let terminal = Terminal { options, in_cluster: false };
+    let inputs = Inputs { resources, published, live, judge: judge(), access: None, terminal };
+    console::router(inputs, stop.clone())
 }
 
 /// How a person calls this binary again from where they stand.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::api::common::condition;
-use crate::api::{ActivationStatus, AppStatus, Condition, ConditionStatus, GatewayStatus};
-use crate::cli::live::LiveObject;
+use crate::api::{ActivationStatus, AppStatus, GatewayStatus};
 use crate::snapshot::Kind;
+use crate::snapshot::live::LiveObject;
 
 /// Where things run.
 pub(super) struct Places {
@@ -25,6 +25,7 @@ pub(super) struct Places {
 pub(super) fn text(places: &Places, objects: &[LiveObject]) -> String {
     let mut text = format!("\nHearthgate serves {}\n\n", places.directory);
     let _ = writeln!(text, "  apps and EHRs call   {}", places.public);
+    let _ = writeln!(text, "  the console          {}/console/", places.admin);
     let _ = writeln!(text, "  status and metrics   {}", places.admin);
     if let Some(sandbox) = &places.sandbox {
         let _ = writeln!(text, "  the simulated EHR    {sandbox}");
@@ -44,8 +45,8 @@ fn objects_table(objects: &[LiveObject]) -> Table {
     table.set_header(["KIND", "NAME", "READY", "REASON", ""]);
     for live in objects {
         let ready = live.condition(condition::READY);
-        let status = ready.as_ref().map_or("Unknown", |ready| ready.status.as_str());
-        let reason = ready.as_ref().map_or("", |ready| ready.reason.as_str());
+        let status = ready.map_or("Unknown", |ready| ready.status.as_str());
+        let reason = ready.map_or("", |ready| ready.reason.as_str());
         table.add_row([live.object.kind.as_str(), &live.object.key.to_string(), status, reason, &detail(live)]);
     }
     table
@@ -69,13 +70,9 @@ fn detail(live: &LiveObject) -> String {
 fn next_steps(objects: &[LiveObject]) -> Vec<(String, String)> {
     let activations = objects.iter().filter(|live| live.object.kind == Kind::Activation);
     activations
-        .filter(|live| !is_true(live.condition(condition::READY).as_ref()))
+        .filter(|live| !live.is_ready())
         .filter_map(|live| Some((live.object.key.name.clone(), live.status_as::<ActivationStatus>().next_step?)))
         .collect()
-}
-
-fn is_true(condition: Option<&Condition>) -> bool {
-    condition.is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
 /// Copy-paste lines for the first activation that has no user.
@@ -83,8 +80,8 @@ fn lines_to_try(places: &Places, objects: &[LiveObject]) -> String {
     let activation = objects.iter().filter(|live| live.object.kind == Kind::Activation).find_map(|live| {
         let status: ActivationStatus = live.status_as();
         let connection = status.connection.filter(|connection| connection.authorization_url.is_none())?;
-        let of_kind = |kind| live.references.iter().find(|reference| reference.kind == kind);
-        Some((of_kind(Kind::App)?.key.clone(), of_kind(Kind::Gateway)?.key.clone(), connection))
+        let named = |kind| Some(live.reference(kind)?.key.clone());
+        Some((named(Kind::App)?, named(Kind::Gateway)?, connection))
     });
     let Some((app, gateway, connection)) = activation else {
         return "\nNothing to call yet: add an App, a Gateway, a DataAdapter and an Activation to the directory.\n"

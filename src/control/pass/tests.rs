@@ -368,13 +368,47 @@ fn replicas_that_lag_keep_an_object_from_being_programmed() {
         (3, 3, ("True", "Programmed", "3/3")),
         (0, 0, ("False", "NoReplicas", "0/0")),
     ] {
-        let serving = Serving::Replicas { ready, serving: [(object.clone(), (serving, ready))].into() };
+        let serving =
+            Serving::Replicas { ready, serving: [(object.clone(), (serving, ready))].into(), signing: BTreeMap::new() };
         let pass = pass(&published, &Findings::default(), &serving, &Recorded::default(), NOW.parse().unwrap());
         let status = &pass.recorded.objects.iter().find(|status| status.object == object).unwrap().status;
         let conditions = status["conditions"].as_array().unwrap();
         let programmed = conditions.iter().find(|condition| condition["type"] == "Programmed").unwrap();
         let told = [&programmed["status"], &programmed["reason"], &status["served"]].map(|text| text.as_str().unwrap());
         assert_eq!((told[0], told[1], told[2]), expected);
+    }
+}
+
+#[test]
+fn a_gateway_signs_with_the_newest_revision_that_every_replica_has_and_never_goes_back() {
+    let gateway = ObjectKey::new("default", "gate");
+    let (first, both) = (world().gateway_keys(1), world().gateway_keys(1).gateway_keys(2));
+    for (world, recorded, replicas_have, expected) in [
+        (&first, None, &[1][..], Some(1)),
+        // Status is gone, or nothing was recorded yet: replicas sign with the newest, until they are known to differ.
+        (&both, None, &[], None),
+        (&both, Some(1), &[], Some(1)),
+        (&both, Some(1), &[1], Some(1)),
+        (&both, Some(1), &[1, 2], Some(2)),
+        // A replica that is new has not told yet.
+        (&both, Some(2), &[], Some(2)),
+        (&both, Some(2), &[1], Some(2)),
+        // The Secret of the recorded one was deleted.
+        (&first, Some(2), &[1], Some(1)),
+    ] {
+        let mut before = Recorded::default();
+        before.observed.gateways.extend(recorded.map(|revision| (gateway.to_string(), revision)));
+        let world = world.clone().observed(&before.observed);
+        let signing = BTreeMap::from([(gateway.clone(), replicas_have.iter().copied().collect())]);
+        let serving = Serving::Replicas { ready: 2, serving: BTreeMap::new(), signing };
+        let pass = pass(&world.published(), &Findings::default(), &serving, &before, NOW.parse().unwrap());
+        let told = pass.recorded.objects.iter().find(|status| status.object.kind == Kind::Gateway).unwrap();
+        assert_eq!(
+            told.status.get("signingRevision").and_then(Value::as_u64),
+            expected,
+            "{recorded:?} {replicas_have:?}"
+        );
+        assert_eq!(pass.recorded.observed.gateways.get("default/gate").map(|own| u64::from(*own)), expected);
     }
 }
 

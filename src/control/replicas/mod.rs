@@ -12,7 +12,7 @@ mod count;
 mod endpoints;
 mod poll;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::count::Counter;
+use self::count::{Counter, Told};
 pub use self::endpoints::{Proxies, ProxiesInvalid};
 use self::poll::{Heard, Poller};
 pub use self::poll::{ReplicaError, Token};
 use super::Serving;
 use crate::outbound::EhrOutcomes;
-use crate::outbound::programmed::{Digests, digests};
+use crate::snapshot::digest::Digests;
 use crate::snapshot::{Published, Snapshot};
 
 /// How long the first count waits for replicas that are known and have not answered: an operator that was restarted
@@ -55,7 +55,7 @@ impl Replicas {
         mut published: watch::Receiver<Option<Arc<Published>>>,
         stop: CancellationToken,
     ) -> watch::Receiver<Serving> {
-        let (sender, receiver) = watch::channel(Serving::Replicas { ready: 0, serving: BTreeMap::new() });
+        let (sender, receiver) = watch::channel(Serving::of_nobody());
         let (first, told) = tokio::sync::oneshot::channel();
         let addresses = self.proxies.follow(self.client, stop.clone());
         let state = State {
@@ -86,7 +86,7 @@ struct State {
     token: Token,
     outcomes: Arc<EhrOutcomes>,
     /// By address; `None`: it was asked and has not answered.
-    heard: HashMap<String, Option<Arc<Digests>>>,
+    heard: HashMap<String, Option<Told>>,
     pollers: HashMap<String, AbortHandle>,
     tasks: JoinSet<()>,
     counter: Counter,
@@ -165,7 +165,7 @@ impl State {
             return;
         }
         self.snapshot = Some(Arc::clone(&published.snapshot));
-        if let Ok(own) = tokio::task::spawn_blocking(move || digests(&published)).await {
+        if let Ok(own) = tokio::task::spawn_blocking(move || published.digests()).await {
             self.own = Arc::new(own);
         }
     }
@@ -176,7 +176,7 @@ impl State {
             *known = None;
             return;
         };
-        *known = Some(Arc::new(programmed.objects.into_iter().map(|object| (object.object, object.digest)).collect()));
+        *known = Some(Told::of(programmed.objects));
         let Some(snapshot) = &self.snapshot else { return };
         for (uid, outcome) in programmed.outcomes {
             let is_newer = self.outcomes.of(&uid).is_none_or(|known| known.at < outcome.at);
@@ -188,7 +188,7 @@ impl State {
 
     /// Tells the count where it is worth it; when to count again though nothing has changed.
     fn count(&mut self, sender: &watch::Sender<Serving>) -> Option<Instant> {
-        let replicas: Vec<Option<&Digests>> = self.heard.values().map(Option::as_deref).collect();
+        let replicas: Vec<Option<&Told>> = self.heard.values().map(Option::as_ref).collect();
         let (serving, again) = self.counter.count(&self.own, &replicas, Instant::now());
         sender.send_if_modified(|told| {
             let is_news = *told != serving;

@@ -60,15 +60,32 @@ pub enum Serving {
         ready: u32,
         /// By object: those that serve it, and how many were ready when that was counted.
         serving: BTreeMap<ObjectReference, (u32, u32)>,
+        /// By gateway: the revisions of its own keys that every ready replica has.
+        signing: BTreeMap<ObjectKey, BTreeSet<u32>>,
     },
 }
 
 impl Serving {
+    /// Nobody serves anything.
+    pub const fn of_nobody() -> Self {
+        Self::Replicas { ready: 0, serving: BTreeMap::new(), signing: BTreeMap::new() }
+    }
+
+    /// Whether tokens that this revision of a gateway's keys signs are taken everywhere.
+    pub fn verifies(&self, gateway: &ObjectKey, revision: u32) -> bool {
+        match self {
+            Self::Here => true,
+            Self::Replicas { signing, .. } => {
+                signing.get(gateway).is_some_and(|revisions| revisions.contains(&revision))
+            }
+        }
+    }
+
     /// Of an object: replicas that serve it, and ready replicas.
     pub fn of(&self, object: &ObjectReference) -> (u32, u32) {
         match self {
             Self::Here => (1, 1),
-            Self::Replicas { ready, serving } => serving.get(object).copied().unwrap_or((0, *ready)),
+            Self::Replicas { ready, serving, .. } => serving.get(object).copied().unwrap_or((0, *ready)),
         }
     }
 }
@@ -84,6 +101,8 @@ pub struct View<'pass> {
     pub keys: &'pass BTreeMap<ObjectKey, Vec<KeyStatus>>,
     /// Activations whose EHR has ever accepted a token request.
     pub accepted_before: &'pass BTreeSet<ObjectKey>,
+    /// By gateway (`<namespace>/<name>`): the revision of its own keys that signs.
+    pub signing: &'pass BTreeMap<String, u32>,
     /// Who serves.
     pub serving: &'pass Serving,
     /// What was told last.
@@ -122,6 +141,7 @@ fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
                 smart_configuration_url: Some(format!("{fhir_base_url}/.well-known/smart-configuration")),
                 fhir_base_url: Some(fhir_base_url.clone()),
                 token_url: Some(token_url.clone()),
+                signing_revision: view.signing.get(&report.object.key.to_string()).copied(),
             })
         }
         Detail::Activation(detail) => to_value(&activation::status(view, report, detail, conditions, &told)),

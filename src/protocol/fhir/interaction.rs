@@ -22,6 +22,18 @@ pub struct Parts<'request> {
     pub if_none_exist: Option<&'request str>,
 }
 
+impl<'request> Parts<'request> {
+    /// The ID in the path, where one may stand: the second segment.
+    pub fn id(&self) -> Option<&'request str> {
+        self.path.strip_prefix('/')?.split('/').nth(1).filter(|id| is_id(id))
+    }
+
+    /// The path's first segment.
+    pub(super) fn first_segment(&self) -> Option<&'request str> {
+        self.path.strip_prefix('/')?.split('/').next()
+    }
+}
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interaction<'request> {
@@ -321,7 +333,7 @@ pub(super) fn is_type(segment: &str) -> bool {
 }
 
 /// An id: FHIR's characters and those that vendors add; longer than FHIR's 64, since Epic's are.
-fn is_id(segment: &str) -> bool {
+pub(super) fn is_id(segment: &str) -> bool {
     (1..=256).contains(&segment.len())
         && segment.starts_with(|first: char| first.is_ascii_alphanumeric() || matches!(first, '-' | '.' | '~'))
         && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))

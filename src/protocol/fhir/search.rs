@@ -5,9 +5,11 @@
 //! told, the permission on all types.
 
 use super::interaction::is_type;
+use super::parameters;
+use super::permission::Via;
 use super::{Denial, Need};
 use crate::protocol::{form, media_type};
-use crate::values::scope::{Constraint, Permissions};
+use crate::values::scope::Permissions;
 
 /// How a query is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,15 @@ pub(super) enum Kind {
     FormOfAnswer,
     /// An operation's own parameters.
     Operation,
+}
+
+/// What a query belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'request> {
+    /// How it is to be read.
+    pub(super) kind: Kind,
+    /// The type that is searched, where it is one.
+    pub(super) resource_type: Option<&'request str>,
 }
 
 /// Parameters that form the answer and select nothing.
@@ -38,23 +49,23 @@ pub(super) fn has_criteria(query: Option<&str>) -> Result<bool, Denial> {
 }
 
 /// Adds what the parameters of one query, header or form need.
-pub(super) fn add_needs(text: &str, kind: Kind, needs: &mut Vec<Need>) -> Result<(), Denial> {
-    add_needs_of_pairs(text, kind, needs)?;
+pub(super) fn add_needs(text: &str, of: Of<'_>, needs: &mut Vec<Need>) -> Result<(), Denial> {
+    add_needs_of_pairs(text, of, needs)?;
     if text.contains(';') {
         // Some servers take a semicolon for a separator too (HTML 4.01 appendix B.2.2 told them to).
-        add_needs_of_pairs(&text.replace(';', "&"), kind, needs)?;
+        add_needs_of_pairs(&text.replace(';', "&"), of, needs)?;
     }
     Ok(())
 }
 
-fn add_needs_of_pairs(text: &str, kind: Kind, needs: &mut Vec<Need>) -> Result<(), Denial> {
+fn add_needs_of_pairs(text: &str, of: Of<'_>, needs: &mut Vec<Need>) -> Result<(), Denial> {
     for pair in form::pairs(text.as_bytes()) {
         let (name, value) = pair.map_err(|_| Denial::Query)?;
         if name == "_format" && !media_type::format_is_json(&value) {
             return Err(Denial::Format);
         }
-        match kind {
-            Kind::Search => add_needs_of(&name, &value, needs)?,
+        match of.kind {
+            Kind::Search => add_needs_of(&name, &value, of.resource_type, needs)?,
             Kind::FormOfAnswer if FORM_OF_ANSWER.contains(&name.as_ref()) => {}
             Kind::FormOfAnswer => return Err(refused(&name, "is not used with this interaction")),
             Kind::Operation if name == "_method" => return Err(refused(&name, "changes the method")),
@@ -68,7 +79,7 @@ fn refused(name: &str, why: &'static str) -> Denial {
     Denial::Parameter { name: name.chars().take(128).collect(), why }
 }
 
-fn add_needs_of(name: &str, value: &str, needs: &mut Vec<Need>) -> Result<(), Denial> {
+fn add_needs_of(name: &str, value: &str, on: Option<&str>, needs: &mut Vec<Need>) -> Result<(), Denial> {
     let (base, modifier) = name.split_once(':').map_or((name, None), |(base, modifier)| (base, Some(modifier)));
     match base {
         "_include" | "_revinclude" => {
@@ -80,16 +91,23 @@ fn add_needs_of(name: &str, value: &str, needs: &mut Vec<Need>) -> Result<(), De
         "_filter" | "_query" => Err(refused(name, "holds an expression that the gateway does not look into")),
         "_method" => Err(refused(name, "changes the method")),
         "_list" => {
-            needs.push(Need::of_parameter(Some("List"), Permissions::READ));
+            needs.push(Need::of_parameter(Via::Chain, Some("List"), Permissions::READ));
             Ok(())
         }
         "_sort" if value.contains('.') => Err(refused(name, "sorts by another resource")),
-        _ => add_needs_of_path(name, name, 0, needs),
+        _ => add_needs_of_path(name, name, on, 0, needs),
     }
 }
 
-/// A parameter's path: `name`, `name:modifier`, chains `name[:Type].rest`, and `_has:Type:reference:rest`.
-fn add_needs_of_path(whole: &str, path: &str, depth: usize, needs: &mut Vec<Need>) -> Result<(), Denial> {
+/// A parameter's path: `name`, `name:modifier`, chains `name[:Type].rest`, and `_has:Type:reference:rest`. `on` is the
+/// type that is searched; `None`: it cannot be told.
+fn add_needs_of_path(
+    whole: &str,
+    path: &str,
+    on: Option<&str>,
+    depth: usize,
+    needs: &mut Vec<Need>,
+) -> Result<(), Denial> {
     if depth > MAXIMUM_DEPTH {
         return Err(refused(whole, "is nested too deeply"));
     }
@@ -101,8 +119,8 @@ fn add_needs_of_path(whole: &str, path: &str, depth: usize, needs: &mut Vec<Need
         if !is_type(name) || !is_name(reference) {
             return Err(refused(whole, "is not _has:Type:reference:parameter"));
         }
-        needs.push(Need::of_parameter(Some(name), Permissions::SEARCH));
-        return add_needs_of_path(whole, rest, depth + 1, needs);
+        needs.push(Need::of_parameter(Via::Chain, Some(name), Permissions::SEARCH));
+        return add_needs_of_path(whole, rest, Some(name), depth + 1, needs);
     }
     let Some((link, rest)) = path.split_once('.') else {
         let (name, modifier) = path.split_once(':').map_or((path, None), |(name, modifier)| (name, Some(modifier)));
@@ -112,20 +130,47 @@ fn add_needs_of_path(whole: &str, path: &str, depth: usize, needs: &mut Vec<Need
     let (reference, target) = match link.split_once(':') {
         Some((reference, name)) if is_type(name) => (reference, Some(name)),
         Some(_) => return Err(refused(whole, "is not understood")),
-        None => (link, only_target(link)),
+        None => (link, None),
     };
     if !is_name(reference) {
         return Err(refused(whole, "is not understood"));
     }
-    needs.push(Need::of_parameter(target, Permissions::SEARCH));
-    add_needs_of_path(whole, rest, depth + 1, needs)
+    let next = add_needs_of_targets(Via::Chain, (on, reference, target), Permissions::SEARCH, needs);
+    add_needs_of_path(whole, rest, next, depth + 1, needs)
+}
+
+/// What to follow a reference needs: the permission on the type that is named, else on each type that references of
+/// this name lead to, else on all. Returns the type, where it is one.
+fn add_needs_of_targets<'text>(
+    via: Via,
+    (on, reference, named): (Option<&str>, &str, Option<&'text str>),
+    permission: Permissions,
+    needs: &mut Vec<Need>,
+) -> Option<&'text str> {
+    if named.is_some() {
+        needs.push(Need::of_parameter(via, named, permission));
+        return named;
+    }
+    let known: Option<Vec<&'static str>> =
+        on.and_then(|on| parameters::find(on, reference)?.targets().map(Iterator::collect));
+    match known.as_deref() {
+        Some(targets) => {
+            needs.extend(targets.iter().map(|target| Need::of_parameter(via, Some(target), permission)));
+            if let [target] = targets { Some(target) } else { None }
+        }
+        None => {
+            needs.push(Need::of_parameter(via, None, permission));
+            None
+        }
+    }
 }
 
 /// `Source:reference[:Target]`, `Source:*`, `*`. To include is to read what a reference leads to; to include in reverse is
 /// to search the source.
 fn add_needs_of_include(name: &str, forward: bool, value: &str, needs: &mut Vec<Need>) -> Result<(), Denial> {
     if value == "*" {
-        needs.push(Need::of_parameter(None, if forward { Permissions::READ } else { Permissions::SEARCH }));
+        let permission = if forward { Permissions::READ } else { Permissions::SEARCH };
+        needs.push(Need::of_parameter(Via::Include, None, permission));
         return Ok(());
     }
     let mut parts = value.splitn(3, ':');
@@ -136,28 +181,11 @@ fn add_needs_of_include(name: &str, forward: bool, value: &str, needs: &mut Vec<
     if !is_type(source) || !(is_name(reference) || reference == "*") || !target.is_none_or(is_type) {
         return Err(refused(name, "is not Type:reference or Type:reference:Type"));
     }
+    needs.push(Need::of_parameter(Via::Include, Some(source), Permissions::SEARCH));
     if forward {
-        needs.push(Need::of_parameter(Some(source), Permissions::SEARCH));
-        needs.push(Need::of_parameter(target.or_else(|| only_target(reference)), Permissions::READ));
-    } else {
-        needs.push(Need::of_parameter(Some(source), Permissions::SEARCH));
+        add_needs_of_targets(Via::Include, (Some(source), reference, target), Permissions::READ, needs);
     }
     Ok(())
-}
-
-/// The one type that references of this name lead to, in every resource of FHIR R4 that has the parameter. Others lead
-/// to several types: a client that does not hold them all names the type (`subject:Patient.name`,
-/// `Observation:subject:Patient`).
-fn only_target(reference: &str) -> Option<&'static str> {
-    match reference {
-        "patient" => Some("Patient"),
-        "practitioner" => Some("Practitioner"),
-        "location" => Some("Location"),
-        "schedule" => Some("Schedule"),
-        "slot" => Some("Slot"),
-        "organization" => Some("Organization"),
-        _ => None,
-    }
 }
 
 /// A parameter's name: letters, digits, hyphen, underscore (FHIR R4 §3.1.1; vendors' own names too).
@@ -171,48 +199,19 @@ fn is_modifier(modifier: &str) -> bool {
 }
 
 /// The types that a search of the whole system names in `_type`; empty: all.
-pub(super) fn types_of_system_search(texts: [Option<&str>; 2]) -> Result<Vec<String>, Denial> {
+pub(super) fn types_of_system_search(text: &str) -> Result<Vec<String>, Denial> {
     let mut types: Vec<String> = Vec::new();
-    for text in texts.into_iter().flatten() {
-        for pair in form::pairs(text.as_bytes()) {
-            let (name, value) = pair.map_err(|_| Denial::Query)?;
-            if name != "_type" {
-                continue;
+    for pair in form::pairs(text.as_bytes()) {
+        let (name, value) = pair.map_err(|_| Denial::Query)?;
+        if name != "_type" {
+            continue;
+        }
+        for name in value.split(',') {
+            if !is_type(name) {
+                return Err(refused("_type", "names something that is no resource type"));
             }
-            for name in value.split(',') {
-                if !is_type(name) {
-                    return Err(refused("_type", "names something that is no resource type"));
-                }
-                types.push(name.to_owned());
-            }
+            types.push(name.to_owned());
         }
     }
     Ok(types)
-}
-
-/// The conditions that a search by GET surely carries: those whose parameter stands in the query exactly once. Raw and
-/// decoded, since scopes are compared as they are written.
-pub(super) fn conditions(query: Option<&str>) -> Vec<Constraint> {
-    let raw: Vec<&str> = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).collect();
-    let base = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        form::decode(name.as_bytes()).map(|name| name.split([':', '.']).next().unwrap_or_default().to_owned())
-    };
-    let mut conditions = Vec::new();
-    for (index, pair) in raw.iter().enumerate() {
-        let Ok(own) = base(pair) else { continue };
-        let is_single =
-            raw.iter().enumerate().all(|(other, pair)| other == index || base(pair).is_ok_and(|name| name != own));
-        let Some((name, value)) = pair.split_once('=') else { continue };
-        if !is_single || name.contains([':', '.', '%']) || query.is_some_and(|query| query.contains(';')) {
-            continue;
-        }
-        conditions.push(Constraint { name: name.to_owned(), value: value.to_owned() });
-        if let Ok(decoded) = form::decode(value.as_bytes())
-            && !decoded.contains('%')
-        {
-            conditions.push(Constraint { name: name.to_owned(), value: decoded.into_owned() });
-        }
-    }
-    conditions
 }

@@ -1,4 +1,6 @@
-//! How clients prove who they are at the token endpoint (RFC 6749 §2.3): exactly one way a request.
+//! How clients prove who they are at the token endpoint (RFC 6749 §2.3), and where they introspect and revoke: exactly
+//! one way a request. Which way a client may use is its registration's to say: what it has no secret or key for, it
+//! cannot use; an app that has both may use either, so that it can move to keys without an outage.
 
 use std::sync::Arc;
 
@@ -10,7 +12,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::OAuthError;
-use super::token_request::TokenRequest;
+use super::client_assertion::{self, AssertionRefused, ClientAssertion};
+use super::token_request::ClientParameters;
 use crate::api::ClientType;
 use crate::protocol::form;
 use crate::snapshot::{App, Snapshot};
@@ -33,8 +36,8 @@ pub enum Credential {
     Secret(Vec<(String, SecretString)>),
     /// A client ID alone: what a public client sends.
     ClientId(String),
-    /// A signed assertion.
-    Assertion,
+    /// A signed assertion (RFC 7523). Whether it proves its client, whoever has the keys finds out.
+    Assertion(ClientAssertion),
 }
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -46,7 +49,7 @@ impl Credential {
     /// Finds the credential. `authorization` yields the values of all `Authorization` headers.
     pub fn read<'request>(
         mut authorization: impl Iterator<Item = &'request [u8]>,
-        request: &TokenRequest,
+        request: &ClientParameters,
     ) -> Result<Self, OAuthError> {
         let header = authorization.next();
         if authorization.next().is_some() {
@@ -65,7 +68,14 @@ impl Credential {
             return Ok(Self::Secret(pairs));
         }
         if assertion {
-            return Ok(Self::Assertion);
+            let kind = request.client_assertion_type.as_deref();
+            let kind = kind.ok_or(OAuthError::ParameterMissing("client_assertion_type"))?;
+            let text = request.client_assertion.as_ref().ok_or(OAuthError::ParameterMissing("client_assertion"))?;
+            if kind != client_assertion::TYPE {
+                return Err(OAuthError::AssertionRefused(AssertionRefused::Type));
+            }
+            let assertion = ClientAssertion::parse(text.expose_secret(), request.client_id.as_deref());
+            return assertion.map(Self::Assertion).map_err(OAuthError::AssertionRefused);
         }
         match (&request.client_id, &request.client_secret) {
             (Some(client_id), Some(secret)) => Ok(Self::Secret(vec![(client_id.clone(), secret.clone())])),
@@ -80,32 +90,27 @@ impl Credential {
         match self {
             Self::Secret(pairs) => pairs.first().map(|(client_id, _)| client_id.as_str()),
             Self::ClientId(client_id) => Some(client_id),
-            Self::Assertion => None,
+            Self::Assertion(assertion) => Some(assertion.client_id()),
         }
     }
+}
 
-    /// Finds the client and checks what it brought. A public client has nothing to check: it is `Ok` by its ID alone.
-    pub fn authenticate(&self, snapshot: &Snapshot) -> Result<Arc<App>, OAuthError> {
-        match self {
-            Self::Secret(pairs) => {
-                let mut authenticated = None;
-                for (client_id, secret) in pairs {
-                    let app = snapshot.app_by_client_id(client_id);
-                    if bool::from(is_secret_of(app.map(Arc::as_ref), secret)) {
-                        authenticated = app;
-                    }
-                }
-                authenticated.cloned().ok_or(OAuthError::ClientAuthenticationFailed(Scheme::Secret))
-            }
-            Self::ClientId(client_id) => snapshot
-                .app_by_client_id(client_id)
-                .filter(|app| app.client_type == ClientType::Public)
-                .cloned()
-                .ok_or(OAuthError::ClientAuthenticationFailed(Scheme::Secret)),
-            // Signed assertions come with the app's keys (jwks, jwksUri); until they are looked at, none is good.
-            Self::Assertion => Err(OAuthError::ClientAuthenticationFailed(Scheme::Assertion)),
+/// The app that has this secret; `pairs` are the ways to read one header. Takes as long whether there is one or not.
+pub fn by_secret(snapshot: &Snapshot, pairs: &[(String, SecretString)]) -> Result<Arc<App>, OAuthError> {
+    let mut authenticated = None;
+    for (client_id, secret) in pairs {
+        let app = snapshot.app_by_client_id(client_id);
+        if bool::from(is_secret_of(app.map(Arc::as_ref), secret)) {
+            authenticated = app;
         }
     }
+    authenticated.cloned().ok_or(OAuthError::ClientAuthenticationFailed(Scheme::Secret))
+}
+
+/// The public client of this ID: it has nothing to check, and what it may do is little.
+pub fn by_client_id(snapshot: &Snapshot, client_id: &str) -> Result<Arc<App>, OAuthError> {
+    let app = snapshot.app_by_client_id(client_id).filter(|app| app.client_type == ClientType::Public);
+    app.cloned().ok_or(OAuthError::ClientAuthenticationFailed(Scheme::Secret))
 }
 
 /// The readings of `Basic …`; `None` if there is none.
@@ -148,6 +153,7 @@ fn is_secret_of(app: Option<&App>, secret: &SecretString) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::oauth::token_request::TokenRequest;
     use crate::protocol::test_support::{self, CLIENT_ID, SECRET, World};
     use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
@@ -158,8 +164,13 @@ mod tests {
 
     fn authenticated(authorization: &[&str], body: &str) -> Result<String, OAuthError> {
         let request = TokenRequest::parse(Some(form::MEDIA_TYPE), body.as_bytes()).unwrap();
-        let credential = Credential::read(authorization.iter().map(|value| value.as_bytes()), &request)?;
-        credential.authenticate(&test_support::snapshot()).map(|app| app.key.name.clone())
+        let snapshot = test_support::snapshot();
+        let app = match Credential::read(authorization.iter().map(|value| value.as_bytes()), &request.client)? {
+            Credential::Secret(pairs) => by_secret(&snapshot, &pairs)?,
+            Credential::ClientId(client_id) => by_client_id(&snapshot, &client_id)?,
+            Credential::Assertion(assertion) => panic!("not in these tests: {assertion:?}"),
+        };
+        Ok(app.key.name.clone())
     }
 
     #[test]
@@ -229,9 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn assertions_are_refused_for_now() {
-        let refused = Err(OAuthError::ClientAuthenticationFailed(Scheme::Assertion));
-        assert_eq!(authenticated(&[], "client_assertion_type=a&client_assertion=b"), refused);
+    fn an_assertion_needs_both_of_its_parameters_and_the_one_type() {
+        let refused = |body: &str| authenticated(&[], body).unwrap_err();
+        assert_eq!(refused("client_assertion=b"), OAuthError::ParameterMissing("client_assertion_type"));
+        assert_eq!(refused("client_assertion_type=a"), OAuthError::ParameterMissing("client_assertion"));
+        let of = OAuthError::AssertionRefused;
+        assert_eq!(refused("client_assertion_type=a&client_assertion=b"), of(AssertionRefused::Type));
+        let body = format!("client_assertion_type={}&client_assertion=b", client_assertion::TYPE);
+        assert_eq!(refused(&body), of(AssertionRefused::NotAJwt));
     }
 
     #[test]
@@ -240,8 +256,8 @@ mod tests {
             json!([{"secretRef": {"name": "ehr", "key": "basic"}}, {"secretRef": {"name": "app", "key": "secret"}}]);
         let snapshot = World::before("http://127.0.0.1:9").set("App", "schedule-sync", "clientSecrets", both).compile();
         for (secret, good) in [(SECRET, true), ("ehr-user:ehr-password-0123456789", true), ("", false)] {
-            let credential = Credential::Secret(vec![(CLIENT_ID.into(), secret.into())]);
-            assert_eq!(credential.authenticate(&snapshot).is_ok(), good, "{secret}");
+            let app = by_secret(&snapshot, &[(CLIENT_ID.into(), secret.into())]);
+            assert_eq!(app.is_ok(), good, "{secret}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::client_assertion::AssertionRefused;
 use super::client_authentication::Scheme;
 use crate::snapshot::NotLive;
 use crate::values::code::Code;
@@ -33,6 +34,12 @@ pub enum OAuthError {
     /// Unknown client, or wrong credential.
     #[error("the client is unknown or its credential is wrong")]
     ClientAuthenticationFailed(Scheme),
+    /// The client's assertion cannot be taken, whoever it is from.
+    #[error("{0}")]
+    AssertionRefused(AssertionRefused),
+    /// The store is away, without which nothing can be used only once.
+    #[error("this cannot be decided now, because a part of the gateway is away; try again in a few seconds")]
+    StoreAway,
     /// Too many wrong credentials came.
     #[error("too many wrong credentials came; wait a minute")]
     TooManyFailures,
@@ -60,9 +67,6 @@ pub enum OAuthError {
     /// A refresh that asks for more than was granted.
     #[error("the requested scope is more than was granted")]
     ScopeNotGranted,
-    /// The shared state cannot be reached, or took no more.
-    #[error("the state that this needs cannot be reached now; try again in a few seconds")]
-    StoreAway,
     /// The gateway cannot sign yet.
     #[error("the gateway's signing key is not there yet; try again in a few seconds")]
     SigningUnready,
@@ -103,6 +107,7 @@ impl OAuthError {
             Self::TooLarge => Code::BodyTooLarge,
             Self::AuthorizationMalformed | Self::ClientAuthenticationFailed(_) => Code::ClientAuthenticationFailed,
             Self::SeveralClientAuthentications => Code::SeveralClientAuthentications,
+            Self::AssertionRefused(_) => Code::ClientAssertionRefused,
             Self::TooManyFailures => Code::TooManyFailures,
             Self::GrantTypeUnsupported => Code::GrantTypeUnsupported,
             Self::PublicClient | Self::NotActivated | Self::UserOnly => Code::ClientUnauthorized,
@@ -126,9 +131,10 @@ impl OAuthError {
             | Self::ParameterMissing(_)
             | Self::ParameterRepeated
             | Self::SeveralClientAuthentications => "invalid_request",
-            Self::AuthorizationMalformed | Self::ClientAuthenticationFailed(_) | Self::TooManyFailures => {
-                "invalid_client"
-            }
+            Self::AuthorizationMalformed
+            | Self::ClientAuthenticationFailed(_)
+            | Self::AssertionRefused(_)
+            | Self::TooManyFailures => "invalid_client",
             Self::GrantTypeUnsupported => "unsupported_grant_type",
             Self::PublicClient | Self::NotActivated | Self::NotLive(_) | Self::UserOnly => "unauthorized_client",
             Self::ScopeUnavailable | Self::ScopeNotGranted => "invalid_scope",
@@ -145,12 +151,13 @@ impl OAuthError {
             }
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures => http::StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreAway | Self::SigningUnready => http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::SigningUnready | Self::StoreAway => http::StatusCode::SERVICE_UNAVAILABLE,
             Self::NotAForm
             | Self::ParameterMissing(_)
             | Self::ParameterRepeated
             | Self::SeveralClientAuthentications
             | Self::ClientAuthenticationFailed(Scheme::Assertion)
+            | Self::AssertionRefused(_)
             | Self::GrantTypeUnsupported
             | Self::PublicClient
             | Self::NotActivated
@@ -166,7 +173,7 @@ impl OAuthError {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::TooManyFailures => Some(60),
-            Self::StoreAway | Self::SigningUnready => Some(5),
+            Self::SigningUnready | Self::StoreAway => Some(5),
             _ => None,
         }
     }

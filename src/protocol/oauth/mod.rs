@@ -3,6 +3,7 @@
 pub mod authorization_code;
 pub mod authorize;
 pub mod callback;
+pub mod client_assertion;
 pub mod client_authentication;
 pub mod client_credentials;
 pub mod discovery;

@@ -1,7 +1,7 @@
 //! Who of App, Activation and Gateway permits something by its scopes, and who does not.
 
-use super::{Mark, Stance, World};
-use crate::snapshot::{Activation, Kind, ObjectReference};
+use super::{Mark, Stance};
+use crate::snapshot::{Activation, Compiled, Kind, ObjectReference};
 use crate::values::scope::{Scope, ScopeSet};
 
 /// One list of scopes in the configuration.
@@ -14,7 +14,7 @@ struct Layer<'world> {
 
 /// What each list says to something that `permits` judges. Of lists that permit it only together, the one that takes it
 /// away from those before it is to blame.
-pub(super) fn marks(world: &World<'_>, activation: &Activation, permits: impl Fn(&ScopeSet) -> bool) -> Vec<Mark> {
+pub(super) fn marks(world: &Compiled<'_>, activation: &Activation, permits: impl Fn(&ScopeSet) -> bool) -> Vec<Mark> {
     let mut left: Option<ScopeSet> = None;
     let mut denied = false;
     layers(world, activation)
@@ -50,7 +50,7 @@ fn set(scopes: &[String]) -> ScopeSet {
 }
 
 /// The lists that there are, in the order in which a grant meets them. An absent one binds nobody.
-fn layers<'world>(world: &World<'world>, activation: &Activation) -> Vec<Layer<'world>> {
+fn layers<'world>(world: &Compiled<'world>, activation: &Activation) -> Vec<Layer<'world>> {
     let (app, gateway) = (&activation.app.key, &activation.gateway.key);
     let resources = world.resources;
     let of_app = resources.apps.get(app).map(|own| own.spec.scopes.as_slice());

@@ -14,29 +14,17 @@ use serde::Serialize;
 
 pub use request::{RequestLine, RequestLineError};
 
-use super::fhir::{self, Denial, Parts};
+use super::fhir::{self, Access, Denial, Parts};
 use super::oauth::authorize::{Fault, user_of};
 use super::oauth::{OAuthError, client_credentials, user_scopes};
 use super::private_api::{self, PrivateApiRefused};
 use super::route::{self, Endpoint, RouteError};
 use crate::snapshot::{
-    Activation, EhrAuthentication, Finding, Gateway, Kind, NotLive, ObjectKey, ObjectReference, Report, Resources,
-    Snapshot,
+    Activation, Compiled, EhrAuthentication, Finding, Gateway, Kind, NotLive, ObjectKey, ObjectReference,
 };
 use crate::values::code::Code;
 use crate::values::scope::ScopeSet;
 use crate::values::url::EndpointUrl;
-
-/// What is configured, and what the compiler made of it.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'world> {
-    /// The objects.
-    pub resources: &'world Resources,
-    /// What is served of them.
-    pub snapshot: &'world Snapshot,
-    /// What is told of them, sorted.
-    pub reports: &'world [Report],
-}
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +115,7 @@ impl Mark {
 }
 
 /// Answers the question. App and gateway exist, though they may have faults.
-pub fn why(world: &World<'_>, question: &Question<'_>) -> Answer {
+pub fn why(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
     let Some(gateway) = world.snapshot.gateways.get(question.gateway) else {
         let object = ObjectReference::new(Kind::Gateway, question.gateway.clone());
         return at_fault(world, &object, Code::GatewayNotServed);
@@ -181,7 +169,7 @@ pub fn why(world: &World<'_>, question: &Question<'_>) -> Answer {
 }
 
 /// Whether users of the EHR may launch the app.
-fn of_launch(world: &World<'_>, question: &Question<'_>) -> Answer {
+fn of_launch(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
     let Some(activation) = world.snapshot.activation_of(question.gateway, question.app) else {
         return not_activated(world, question);
     };
@@ -208,7 +196,7 @@ fn of_launch(world: &World<'_>, question: &Question<'_>) -> Answer {
 
 /// Goes on with the activation and the scopes that the app's token would hold, if it gets one.
 fn with_token(
-    world: &World<'_>,
+    world: &Compiled<'_>,
     gateway: &Gateway,
     question: &Question<'_>,
     then: impl FnOnce(&Activation, &ScopeSet) -> Answer,
@@ -223,7 +211,7 @@ fn with_token(
     }
 }
 
-fn no_token(world: &World<'_>, question: &Question<'_>, error: &OAuthError) -> Answer {
+fn no_token(world: &Compiled<'_>, question: &Question<'_>, error: &OAuthError) -> Answer {
     let activation = world.snapshot.activation_of(question.gateway, question.app);
     let marks = match (error, activation) {
         (OAuthError::NotActivated, _) => return not_activated(world, question),
@@ -265,7 +253,7 @@ fn of_not_live(activation: &Activation, not_live: &NotLive) -> Mark {
 }
 
 /// There is no activation that is served. There may be one with a fault.
-fn not_activated(world: &World<'_>, question: &Question<'_>) -> Answer {
+fn not_activated(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
     let names_both = |key: &ObjectKey, own: &crate::api::Activation| {
         key.sibling(&own.spec.app_ref.name) == *question.app
             && key.sibling(&own.spec.gateway_ref.name) == *question.gateway
@@ -286,7 +274,7 @@ fn not_activated(world: &World<'_>, question: &Question<'_>) -> Answer {
 }
 
 fn of_fhir(
-    world: &World<'_>,
+    world: &Compiled<'_>,
     question: &Question<'_>,
     activation: &Activation,
     scopes: &ScopeSet,
@@ -297,15 +285,22 @@ fn of_fhir(
         Ok(interaction) => interaction,
         Err(denial) => return Answer::denied(denial.code(), denial.to_string(), Vec::new()),
     };
-    let decide = |scopes: &ScopeSet| fhir::decide(scopes, operations, &interaction, parts, None);
+    let decide =
+        |scopes: &ScopeSet| fhir::decide(&Access { scopes, patient: None }, operations, &interaction, parts, None);
     let what = match interaction.resource_type() {
         Some(name) => format!("{} of {name}", interaction.name()),
         None => interaction.name().to_owned(),
     };
     match decide(scopes) {
-        Ok(()) => match unready(activation) {
+        Ok(permit) => match unready(activation) {
             Some(answer) => answer,
-            None => Answer::permitted(what, layers::marks(world, activation, |own| decide(own).is_ok())),
+            None => {
+                let message = match permit.limits() {
+                    Some(limits) => format!("{what}, {limits}"),
+                    None => what,
+                };
+                Answer::permitted(message, layers::marks(world, activation, |own| decide(own).is_ok()))
+            }
         },
         Err(denial) => {
             let marks = match &denial {
@@ -344,7 +339,7 @@ fn unready(activation: &Activation) -> Option<Answer> {
 }
 
 fn of_private_api(
-    world: &World<'_>,
+    world: &Compiled<'_>,
     question: &Question<'_>,
     activation: &Activation,
     scopes: &ScopeSet,
@@ -375,8 +370,8 @@ fn of_private_api(
 }
 
 /// An object has a fault, or hangs on one that has: what must be mended first.
-fn at_fault(world: &World<'_>, object: &ObjectReference, code: Code) -> Answer {
-    match root_cause(world.reports, object) {
+fn at_fault(world: &Compiled<'_>, object: &ObjectReference, code: Code) -> Answer {
+    match root_cause(world, object) {
         Some((object, finding)) => {
             let message = format!("{object} is not served ({} {})", finding.code, finding.code.reason());
             let mark = Mark::denies(object.kind, &object.key, &finding.field, &finding.message);
@@ -387,15 +382,15 @@ fn at_fault(world: &World<'_>, object: &ObjectReference, code: Code) -> Answer {
 }
 
 /// The fault at the bottom of the chain that hangs on an object.
-fn root_cause<'reports>(
-    reports: &'reports [Report],
+fn root_cause<'world>(
+    world: &Compiled<'world>,
     object: &ObjectReference,
-) -> Option<(ObjectReference, &'reports Finding)> {
-    let report = reports.iter().find(|report| report.object == *object)?;
+) -> Option<(ObjectReference, &'world Finding)> {
+    let report = world.report(object)?;
     let finding = report.errors().next()?;
     if finding.code == Code::RefNotAccepted {
         // References lead from activations to gateways to adapters, never back.
-        let below = report.references.iter().find_map(|reference| root_cause(reports, reference));
+        let below = report.references.iter().find_map(|reference| root_cause(world, reference));
         if below.is_some() {
             return below;
         }

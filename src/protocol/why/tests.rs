@@ -1,9 +1,9 @@
 use rstest::rstest;
 use serde_json::json;
 
-use super::{Outcome, Question, Stance, World as Compiled, why};
+use super::{Outcome, Question, Stance, why};
 use crate::protocol::test_support::{World, platform};
-use crate::snapshot::{ObjectKey, compile};
+use crate::snapshot::{Compiled, ObjectKey, compile};
 
 fn world() -> World {
     World::before("http://127.0.0.1:9")
@@ -16,7 +16,7 @@ fn told(world: &World, app: &str, gateway: &str, request: &str, scope: Option<&s
     let (app, gateway) = (ObjectKey::new("default", app), ObjectKey::new("default", gateway));
     let request = request.parse().unwrap();
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    let compiled = Compiled { resources: &resources, snapshot: &snapshot, reports: &reports };
+    let compiled = Compiled { resources: &resources, snapshot: &snapshot, reports: &reports, assumed: &[] };
     let answer = why(&compiled, &Question { app: &app, gateway: &gateway, request: &request, scope, now });
     let mut words = vec![match &answer.outcome {
         Outcome::Permitted(what) => format!("permitted {what}"),

@@ -101,7 +101,7 @@ async fn an_expired_token_is_refused() {
 #[case("GET", "/Patient?_revinclude=Provenance:target", "", 403, "HG7018")]
 #[case("GET", "/Patient?_format=xml", "", 406, "HG7014")]
 #[case("POST", "/Appointment", "application/fhir+xml", 415, "HG7016")]
-#[case("POST", "", "application/fhir+json", 403, "HG7068")]
+#[case("POST", "", "application/fhir+json", 400, "HG7068")]
 #[case("GET", "/Patient/../Encounter/1", "", 400, "HG7011")]
 #[case("GET", "/Patient/%2e%2e/Encounter/1", "", 400, "HG7011")]
 #[case("GET", "/Patient/1%2fx", "", 400, "HG7011")]

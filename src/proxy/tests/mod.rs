@@ -1,5 +1,6 @@
 //! Requests through the whole proxy, with an EHR of the test's own as the judge of what reached it.
 
+mod client_assertion;
 mod cors;
 mod ehr;
 mod fhir;

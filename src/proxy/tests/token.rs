@@ -65,6 +65,7 @@ async fn refusals_follow_rfc_6749() {
         (None, GRANT, 401, "invalid_client"),
         (None, "grant_type=client_credentials&client_id=mobile-client", 400, "unauthorized_client"),
         (None, "grant_type=client_credentials&client_assertion_type=a&client_assertion=b", 400, "invalid_client"),
+        (None, "grant_type=client_credentials&client_assertion=b", 400, "invalid_request"),
         (Some(basic("stranger-client", SECRET)), GRANT, 400, "unauthorized_client"),
     ] {
         let answer = ask_token(&setup, header, body).await;

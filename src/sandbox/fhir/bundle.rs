@@ -117,6 +117,7 @@ impl FhirServer {
                 prefer: outer.prefer.clone(),
                 assigned_id: None,
                 client_id: outer.client_id.clone(),
+                session: outer.session.clone(),
             },
         })
     }

@@ -1,11 +1,14 @@
 //! One FHIR interaction, taken out of an HTTP request or out of a Bundle's entry: both are served by the same code.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::outcome::Refusal;
 use super::store::TYPES;
+use crate::sandbox::user_session::UserSession;
 
 /// What is asked for (FHIR R4 §3.1.0, the RESTful API).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(super) struct Call {
     pub(super) assigned_id: Option<String>,
     /// The client that asks; `None` on the open base.
     pub(super) client_id: Option<String>,
+    /// The user behind it; `None` where the client asks for itself.
+    pub(super) session: Option<Arc<UserSession>>,
 }
 
 /// What an interaction comes to.

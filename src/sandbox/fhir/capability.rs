@@ -8,8 +8,15 @@ use super::store::TYPES;
 
 const OAUTH_URIS: &str = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris";
 
+/// The endpoints that the extension `oauth-uris` names.
+#[derive(Debug)]
+pub(super) struct OauthUris {
+    pub(super) authorize: String,
+    pub(super) token: String,
+}
+
 /// The statement as JSON.
-pub(super) fn json(base: &str, token_url: &str) -> Value {
+pub(super) fn json(base: &str, oauth: &OauthUris) -> Value {
     let interactions: Vec<Value> =
         ["read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete"]
             .iter()
@@ -45,7 +52,10 @@ pub(super) fn json(base: &str, token_url: &str) -> Value {
         "rest": [{
             "mode": "server",
             "security": {
-                "extension": [{ "url": OAUTH_URIS, "extension": [{ "url": "token", "valueUri": token_url }] }],
+                "extension": [{ "url": OAUTH_URIS, "extension": [
+                    { "url": "authorize", "valueUri": oauth.authorize },
+                    { "url": "token", "valueUri": oauth.token },
+                ] }],
                 "service": [{ "coding": [{
                     "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
                     "code": "SMART-on-FHIR",
@@ -58,8 +68,8 @@ pub(super) fn json(base: &str, token_url: &str) -> Value {
 }
 
 /// The statement as XML, without the list of types.
-pub(super) fn xml(base: &str, token_url: &str) -> String {
-    let (base, token_url) = (escaped(base), escaped(token_url));
+pub(super) fn xml(base: &str, oauth: &OauthUris) -> String {
+    let (base, authorize, token) = (escaped(base), escaped(&oauth.authorize), escaped(&oauth.token));
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -68,8 +78,9 @@ pub(super) fn xml(base: &str, token_url: &str) -> String {
          <software><name value=\"Hearthgate simulated EHR\"/><version value=\"{version}\"/></software>\n\
          <implementation><description value=\"Simulated EHR\"/><url value=\"{base}\"/></implementation>\n\
          <fhirVersion value=\"4.0.1\"/><format value=\"json\"/><format value=\"xml\"/>\n\
-         <rest><mode value=\"server\"/><security><extension url=\"{OAUTH_URIS}\"><extension url=\"token\">\
-         <valueUri value=\"{token_url}\"/></extension></extension></security></rest>\n\
+         <rest><mode value=\"server\"/><security><extension url=\"{OAUTH_URIS}\"><extension url=\"authorize\">\
+         <valueUri value=\"{authorize}\"/></extension><extension url=\"token\"><valueUri value=\"{token}\"/></extension>\
+         </extension></security></rest>\n\
          </CapabilityStatement>\n"
     )
 }

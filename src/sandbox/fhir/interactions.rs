@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Interaction, checked_id};
 use super::outcome::Refusal;
+use super::permit::Permit;
 use super::store::Store;
 use super::{FhirServer, json_patch};
 
@@ -23,6 +24,7 @@ impl FhirServer {
 
     /// Every interaction but a Bundle.
     pub(super) fn single(&self, store: &mut Store, interaction: &Interaction, call: &Call) -> Result<Answer, Refusal> {
+        self.check_permission(store, interaction, call)?;
         match interaction {
             Interaction::Read { kind, id } => read(store, kind, id, call),
             Interaction::VersionRead { kind, id, version } => read_version(store, kind, id, *version),
@@ -36,6 +38,38 @@ impl FhirServer {
                 Err(Refusal::not_supported("this is not possible inside a Bundle"))
             }
         }
+    }
+
+    /// Whether the caller may touch the resource that the interaction names.
+    fn check_permission(&self, store: &Store, interaction: &Interaction, call: &Call) -> Result<(), Refusal> {
+        let (kind, letter, id) = match interaction {
+            Interaction::Read { kind, id }
+            | Interaction::VersionRead { kind, id, .. }
+            | Interaction::History { kind, id } => (kind, 'r', id),
+            Interaction::Update { kind, id } | Interaction::Patch { kind, id } => (kind, 'u', id),
+            Interaction::Delete { kind, id } => (kind, 'd', id),
+            // The first two judge what they find and make, the others are about no resource.
+            Interaction::Search { .. }
+            | Interaction::Create { .. }
+            | Interaction::Capabilities
+            | Interaction::Discovery
+            | Interaction::Bundle => return Ok(()),
+        };
+        Permit::of(call, &self.base, kind, letter)?.check(store, &self.base, kind, id)
+    }
+
+    /// Whether the caller may leave the resource as it is to be written.
+    fn check_written(
+        &self,
+        store: &Store,
+        kind: &'static str,
+        letter: char,
+        resource: &Map<String, Value>,
+        call: &Call,
+    ) -> Result<(), Refusal> {
+        let permit = Permit::of(call, &self.base, kind, letter)?;
+        let admitted = permit.admits(store, &self.base, &Value::Object(resource.clone()));
+        admitted.then_some(()).ok_or_else(|| Refusal::forbidden(format!("this {kind} is not the patient's in context")))
     }
 
     fn history(&self, store: &Store, kind: &'static str, id: &str) -> Result<Answer, Refusal> {
@@ -76,10 +110,13 @@ impl FhirServer {
 
     fn create(&self, store: &mut Store, kind: &'static str, call: &Call) -> Result<Answer, Refusal> {
         let resource = resource_of(kind, call)?;
+        self.check_written(store, kind, 'c', resource, call)?;
         if let Some(condition) = &call.if_none_exist {
             let parameters: Vec<(String, String)> =
                 url::form_urlencoded::parse(condition.as_bytes()).into_owned().collect();
-            let found = super::search::matches(store, &self.base, kind, &parameters)?;
+            let permit = Permit::of(call, &self.base, kind, 's')?;
+            let mut found = super::search::matches(store, &self.base, kind, &parameters)?;
+            found.retain(|resource| permit.admits(store, &self.base, resource));
             match found.as_slice() {
                 [] => {}
                 [one] => {
@@ -101,6 +138,7 @@ impl FhirServer {
         if resource.get("id").and_then(Value::as_str) != Some(id) {
             return Err(Refusal::invalid(format!("the resource's id must be {id:?}, as in the URL")));
         }
+        self.check_written(store, kind, 'u', resource, call)?;
         check_if_match(store, kind, id, call)?;
         self.write(store, kind, id, "PUT", resource)
     }
@@ -115,6 +153,7 @@ impl FhirServer {
         let unchanged = |name: &str| patched.get(name) == current.get(name);
         match patched.as_object() {
             Some(resource) if unchanged("id") && unchanged("resourceType") => {
+                self.check_written(store, kind, 'u', resource, call)?;
                 self.write(store, kind, id, "PUT", resource)
             }
             _ => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "processing", "a patch must keep type and id")),

@@ -10,6 +10,7 @@ mod json_patch;
 pub(super) mod outcome;
 mod paging;
 mod parameters;
+mod permit;
 mod search;
 mod store;
 
@@ -25,9 +26,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use serde_json::{Value, json};
 
 use self::call::{Answer, Call, Interaction};
+use self::capability::OauthUris;
 use self::outcome::Refusal;
 use self::paging::Sessions;
 use self::store::Store;
+use super::bearer::Caller;
+use super::launch::ListedPatient;
 use super::log::Record;
 use super::{FHIR_PATH, OPEN_FHIR_PATH, Shared, bearer, discovery};
 
@@ -61,6 +65,25 @@ impl FhirServer {
         let mut store = Store::default();
         data::seed(&mut store, &base);
         FhirServer { base, access, store: Mutex::new(store), sessions: Mutex::default() }
+    }
+
+    /// The base, absolute, without a trailing slash.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// All patients, as a list shows them.
+    pub(super) fn patients(&self) -> Vec<ListedPatient> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.all("Patient").iter().map(|patient| ListedPatient::read(patient)).collect()
+    }
+
+    /// The ID of the newest resource of a type that is about this patient.
+    pub(super) fn last_of(&self, kind: &'static str, patient: &str) -> Option<String> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = store.all(kind);
+        let last = all.iter().rev().find(|resource| permit::concerns(&store, &self.base, resource, patient))?;
+        last.get("id")?.as_str().map(ToOwned::to_owned)
     }
 
     /// Start, end and ID of the free slots of a practitioner; `None` where there is no such practitioner.
@@ -111,11 +134,11 @@ async fn serve(shared: &Shared, server: &FhirServer, prefix: &str, record: &Reco
     let path = parts.uri.path().strip_prefix(prefix).unwrap_or_default().trim_start_matches('/');
     let interaction = Interaction::parse(&parts.method, path);
     let public = interaction.as_ref().is_ok_and(Interaction::is_public);
-    let client_id = match server.access {
+    let caller = match server.access {
         _ if public => None,
         Access::Open => None,
         Access::Authorized => match bearer::authorize(shared, record, &parts.headers) {
-            Ok(client_id) => Some(client_id),
+            Ok(caller) => Some(caller),
             Err(error) => {
                 record.refused(error.to_string());
                 let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "login", "a valid access token is needed");
@@ -134,17 +157,18 @@ async fn serve(shared: &Shared, server: &FhirServer, prefix: &str, record: &Reco
             return Ok(axum::Json(discovery::smart_configuration(shared)).into_response());
         }
         if interaction == Interaction::Capabilities {
+            let oauth = OauthUris { authorize: shared.authorization_url(), token: shared.token_url() };
             return Ok(match format {
                 Format::Xml => {
-                    let xml = capability::xml(&server.base, &shared.token_url());
+                    let xml = capability::xml(&server.base, &oauth);
                     ([(CONTENT_TYPE, "application/fhir+xml; charset=utf-8")], xml).into_response()
                 }
                 Format::Json | Format::Native => {
-                    render(Answer::ok(capability::json(&server.base, &shared.token_url())), &Call::default())
+                    render(Answer::ok(capability::json(&server.base, &oauth)), &Call::default())
                 }
             });
         }
-        let call = read_call(&parts, &interaction, &body, client_id)?;
+        let call = read_call(&parts, &interaction, &body, caller)?;
         let answer = server.perform(&interaction, &call)?;
         Ok(match (format, native(&answer)) {
             (Format::Native, Some(native)) => native,
@@ -200,7 +224,7 @@ fn read_call(
     parts: &request::Parts,
     interaction: &Interaction,
     body: &[u8],
-    client_id: Option<String>,
+    caller: Option<Caller>,
 ) -> Result<Call, Refusal> {
     let media_type = joined(&parts.headers, CONTENT_TYPE.as_str()).to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -239,6 +263,7 @@ fn read_call(
         | Interaction::Search { .. }
         | Interaction::Delete { .. } => None,
     };
+    let (client_id, session) = caller.map(|caller| (caller.client_id, caller.session)).unzip();
     let header = |name: &str| Some(joined(&parts.headers, name)).filter(|value| !value.is_empty());
     Ok(Call {
         parameters,
@@ -249,6 +274,7 @@ fn read_call(
         prefer: joined(&parts.headers, "prefer"),
         assigned_id: None,
         client_id,
+        session: session.flatten(),
     })
 }
 

@@ -1,8 +1,8 @@
 //! Refusals of FHIR requests, told as OperationOutcome.
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::FHIR_JSON;
@@ -31,6 +31,11 @@ impl Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, "not-supported", diagnostics)
     }
 
+    /// 403 `forbidden`.
+    pub(super) fn forbidden(diagnostics: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::FORBIDDEN, "forbidden", diagnostics)
+    }
+
     /// 404 `not-found`.
     pub(super) fn not_found(diagnostics: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
@@ -44,7 +49,12 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, [(CONTENT_TYPE, FHIR_JSON)], self.outcome().to_string()).into_response()
+        let mut response = (self.status, [(CONTENT_TYPE, FHIR_JSON)], self.outcome().to_string()).into_response();
+        if self.status == StatusCode::FORBIDDEN {
+            let challenge = HeaderValue::from_static(r#"Bearer realm="sandbox", error="insufficient_scope""#);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 

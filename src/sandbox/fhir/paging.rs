@@ -1,4 +1,4 @@
-//! Pages of a search: opaque links that live for ten minutes and belong to the client that searched, as Epic's do.
+//! Pages of a search: opaque links that live for ten minutes and belong to whoever searched, as Epic's do.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -25,6 +25,8 @@ const PAGE: &str = "page";
 pub(super) struct Session {
     pub(super) kind: &'static str,
     pub(super) client_id: Option<String>,
+    /// The user's authorization, where one is behind it.
+    pub(super) family: Option<u64>,
     pub(super) matches: Vec<Arc<Value>>,
     pub(super) includes: Vec<Include>,
     /// Matches on a page; at least 1.
@@ -93,6 +95,7 @@ impl FhirServer {
         // Another client's session is told apart from an ended one for nobody.
         let session = session
             .filter(|session| session.kind == kind && session.client_id == call.client_id)
+            .filter(|session| session.family == call.session.as_ref().map(|session| session.family))
             .ok_or_else(|| Refusal::new(StatusCode::GONE, "expired", "4113: the paging session has expired"))?;
         let number = value(PAGE).and_then(|number| number.parse().ok()).filter(|number| *number > 0);
         let number: usize = number.ok_or_else(|| Refusal::invalid("the page is not a number"))?;

@@ -10,6 +10,7 @@ use super::call::{Answer, Call};
 use super::outcome::{Refusal, outcome};
 use super::paging::{Page, Session};
 use super::parameters::{self, Criterion, Parameter, Sort};
+use super::permit::Permit;
 use super::store::{Store, TYPES};
 
 const ORDINARY_COUNT: usize = 20;
@@ -98,7 +99,7 @@ impl FhirServer {
     /// A search, or the next page of one.
     pub(super) fn search(&self, store: &Store, kind: &'static str, call: &Call) -> Result<Answer, Refusal> {
         if let Some(page) = self.continued(kind, call)? {
-            return Ok(Answer::ok(self.searchset(store, &page, &[])));
+            return Ok(Answer::ok(self.searchset(store, &page, &[], call)));
         }
         let search = Search::parse(kind, &self.base, &call.parameters)?;
         if let Some(name) = search.ignored.first()
@@ -106,7 +107,9 @@ impl FhirServer {
         {
             return Err(Refusal::invalid(format!("{kind} has no search parameter {name}")));
         }
-        let matches = search.run(store, &self.base, kind);
+        let permit = Permit::of(call, &self.base, kind, 's')?;
+        let mut matches = search.run(store, &self.base, kind);
+        matches.retain(|resource| permit.admits(store, &self.base, resource));
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.parameters).finish();
         let question_mark = if query.is_empty() { "" } else { "?" };
@@ -122,18 +125,22 @@ impl FhirServer {
         let session = Session {
             kind,
             client_id: call.client_id.clone(),
+            family: call.session.as_ref().map(|session| session.family),
             matches,
             includes: search.includes,
             count: search.count.unwrap_or(ORDINARY_COUNT),
         };
         let page = self.first_page(session, own_url)?;
-        Ok(Answer::ok(self.searchset(store, &page, &search.ignored)))
+        Ok(Answer::ok(self.searchset(store, &page, &search.ignored, call)))
     }
 
-    fn searchset(&self, store: &Store, page: &Page, ignored: &[String]) -> Value {
+    fn searchset(&self, store: &Store, page: &Page, ignored: &[String], call: &Call) -> Value {
         let mut entries: Vec<Value> = page.matches.iter().map(|resource| self.entry(resource, "match")).collect();
         let mut listed: BTreeSet<String> = page.matches.iter().filter_map(|resource| name_of(resource)).collect();
         for resource in self.included(store, page) {
+            if !self.may_see(store, &resource, call) {
+                continue;
+            }
             if name_of(&resource).is_some_and(|name| listed.insert(name)) {
                 entries.push(self.entry(&resource, "include"));
             }
@@ -151,6 +158,15 @@ impl FhirServer {
             "total": page.total,
             "link": links,
             "entry": entries,
+        })
+    }
+
+    /// What comes along with the matches needs its own permission.
+    fn may_see(&self, store: &Store, resource: &Value, call: &Call) -> bool {
+        let kind = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+        let Some(kind) = TYPES.iter().find(|known| **known == kind) else { return false };
+        ['r', 's'].into_iter().any(|letter| {
+            Permit::of(call, &self.base, kind, letter).is_ok_and(|permit| permit.admits(store, &self.base, resource))
         })
     }
 

@@ -43,7 +43,7 @@ async fn a_client_is_registered_listed_without_secrets_and_removed_with_its_toke
 async fn a_registration_that_makes_no_sense_is_refused_with_a_sentence() {
     let ehr = Ehr::new();
     let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let one = "name exactly one of jwksUrl, jwks, pem, clientSecret, or basicUser with basicPassword";
+    let one = "name exactly one of jwksUrl, jwks, pem, clientSecret, public, or basicUser with basicPassword";
     let cases = [
         (json!({ "clientId": "x" }), one),
         (json!({ "clientId": "x", "clientSecret": "s", "jwksUrl": "https://a.test/" }), one),
@@ -164,8 +164,11 @@ async fn faults_redirect_replace_decorate_compress_and_break_off() {
 async fn a_fault_that_makes_no_sense_is_refused() {
     let ehr = Ehr::new();
     for (fault, sentence) in [
-        (json!({}), "name fields of exactly one of: token…, fhir…, private…"),
-        (json!({ "tokenStatus": 500, "fhirStatus": 500 }), "name fields of exactly one of: token…, fhir…, private…"),
+        (json!({}), "name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…"),
+        (
+            json!({ "tokenStatus": 500, "fhirStatus": 500 }),
+            "name fields of exactly one of: token… (and idToken…), authorize…, fhir…, private…",
+        ),
         (json!({ "fhirStatus": 99 }), "a status must be 200 to 599"),
         (json!({ "fhirStatus": 500, "count": 0 }), "count must be 1 to 100000"),
         (json!({ "tokenDelayMilliseconds": 60_001 }), "a delay must be at most 60000 milliseconds"),

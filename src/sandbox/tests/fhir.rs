@@ -99,7 +99,7 @@ async fn metadata_and_smart_configuration_are_open_to_all() {
             (&statement["resourceType"], &statement["fhirVersion"]),
             (&json!("CapabilityStatement"), &json!("4.0.1"))
         );
-        let extension = &statement["rest"][0]["security"]["extension"][0]["extension"][0];
+        let extension = &statement["rest"][0]["security"]["extension"][0]["extension"][1];
         assert_eq!(extension, &json!({ "url": "token", "valueUri": format!("{BASE}{TOKEN_PATH}") }));
     }
     for answered in [ehr.get(&path).await, accepting(&ehr, &path, "*/*").await] {
@@ -312,11 +312,7 @@ async fn a_paging_link_belongs_to_the_client_that_searched() {
     let ehr = ehr();
     ehr.shared
         .registry
-        .register(Registration {
-            client_id: "other".to_owned(),
-            app_name: None,
-            credential: Credential::Basic { user: "other".to_owned(), password: "secret".into() },
-        })
+        .register(Registration::new("other", Credential::Basic { user: "other".to_owned(), password: "secret".into() }))
         .unwrap();
     let token = ehr.token().await;
     let next = link(&ehr.fhir(&token, "/Slot").await.json(), "next").unwrap();

@@ -48,11 +48,10 @@ async fn anything_less_is_401_with_the_same_words() {
     let ehr = ehr();
     ehr.shared
         .registry
-        .register(Registration {
-            client_id: "other".to_owned(),
-            app_name: None,
-            credential: Credential::Basic { user: "emp$other".to_owned(), password: "other".into() },
-        })
+        .register(Registration::new(
+            "other",
+            Credential::Basic { user: "emp$other".to_owned(), password: "other".into() },
+        ))
         .unwrap();
     let (right, wrong) = (credential("emp$sync:p:ss"), credential("emp$sync:wrong"));
     let cases: [&[(&str, &str)]; 7] = [

@@ -13,7 +13,7 @@ use super::lookup::{Lookup, Receiver, invalid_entry};
 use super::{Reports, scopes};
 use crate::api::{self, ClientType};
 use crate::values::code::{Code, Group};
-use crate::values::key::PublicKey;
+use crate::values::key::{JwkSet, PublicKey};
 
 /// The namespace of derived client IDs (RFC 9562 §5.5). Changing it would change every derived client ID there is.
 const CLIENT_ID_NAMESPACE: Uuid = uuid!("6f1d6d0e-7f0c-5b61-9d0c-2f6a9b1f4c55");
@@ -43,6 +43,8 @@ pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<Object
         let detail = Detail::App { client_id: app.client_id.clone(), suspended: app.suspend };
         let mut report = Report::new(ObjectReference::new(Kind::App, key.clone()), uid, generation, detail);
         report.findings = findings;
+        // Two secrets are there so that one can be replaced without an outage, by mistake too.
+        report.served_in_part = !app.client_secrets.is_empty();
         reports.add(report);
         checked.insert(key.clone(), app);
     }
@@ -80,23 +82,24 @@ fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<F
     } else {
         lookup.optional_url(spec.launch_uri.as_ref(), "spec.launchUri", &mut findings)
     };
-    if let Some(jwks) = &spec.jwks {
-        check_jwks(jwks, &mut findings);
-    }
+    let inline_keys = spec.jwks.as_ref().map(|jwks| check_jwks(jwks, &mut findings));
     let mut client_secrets = Vec::new();
+    let mut faults = Vec::new();
     for (index, secret) in spec.client_secrets.iter().flatten().enumerate() {
         let field = format!("spec.clientSecrets[{index}].secretRef");
         match lookup.credential_text(&key.namespace, &secret.secret_ref, &Receiver::Ourselves, &field) {
-            Ok(text) if text.expose_secret().chars().count() < SHORTEST_CLIENT_SECRET => findings.push(invalid_entry(
+            Ok(text) if text.expose_secret().chars().count() < SHORTEST_CLIENT_SECRET => faults.push(invalid_entry(
                 &key.namespace,
                 &secret.secret_ref,
                 &field,
                 "is shorter than 16 characters, which is no client secret",
             )),
             Ok(text) => client_secrets.push(text),
-            Err(finding) => findings.push(finding),
+            Err(finding) => faults.push(finding),
         }
     }
+    let consolation = if client_secrets.is_empty() { "" } else { "; the app's other client secret still works" };
+    findings.extend(faults.into_iter().map(|fault| Finding { message: fault.message + consolation, ..fault }));
     let app = App {
         key: key.clone(),
         uid: identity(&object.metadata).0,
@@ -106,6 +109,7 @@ fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<F
         scopes: scopes::parse(&spec.scopes, "spec.scopes", &mut findings),
         client_secrets,
         jwks: spec.jwks.clone(),
+        inline_keys,
         jwks_uri: lookup.optional_url(spec.jwks_uri.as_ref(), "spec.jwksUri", &mut findings),
         redirect_uris: spec.redirect_uris.iter().flatten().filter(|_| !backend).map(|uri| uri.0.clone()).collect(),
         launch_uri,
@@ -126,12 +130,27 @@ fn warn_of_ignored(spec: &api::AppSpec, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_jwks(jwks: &serde_json::Value, findings: &mut Vec<Finding>) {
+fn check_jwks(jwks: &serde_json::Value, findings: &mut Vec<Finding>) -> Arc<JwkSet> {
+    let mut invalid = |field: &str, problem: String| {
+        findings.push(Finding::new(Code::InvalidSpec, field, format!("{field} {problem}")));
+    };
     let keys = jwks.get("keys").and_then(serde_json::Value::as_array);
+    let mut damaged = false;
     for (index, jwk) in keys.into_iter().flatten().enumerate() {
         if let Err(problem) = PublicKey::from_jwk(jwk) {
-            let field = format!("spec.jwks.keys[{index}]");
-            findings.push(Finding::new(Code::InvalidSpec, &field, format!("{field} {problem}")));
+            damaged = true;
+            invalid(&format!("spec.jwks.keys[{index}]"), problem.to_string());
         }
     }
+    let set = JwkSet::of(jwks);
+    if set.is_empty() && !damaged {
+        invalid(
+            "spec.jwks",
+            "holds no key for signatures: use must be sig and alg RS384, ES384, RS256 or ES256".into(),
+        );
+    }
+    if let Some((kid, algorithm)) = set.ambiguous() {
+        invalid("spec.jwks", format!("holds two keys with kid {kid:?} for {algorithm}: give each its own kid"));
+    }
+    Arc::new(set)
 }

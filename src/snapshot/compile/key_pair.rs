@@ -211,6 +211,8 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             jwks_url: lookup.platform.key_set_url(&self.key.namespace, &self.key.name),
             app: self.wanted.app.clone(),
             kind: self.wanted.kind,
+            wanted: self.wanted.clone(),
+            brought: self.brought,
             missing,
             jwks: json!({ "keys": published }).to_string(),
             revisions: self.usable.clone(),
@@ -305,7 +307,18 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             member.spec.thumbprints.iter().map(String::as_str).filter(|pin| is_missed(pin)).collect();
         let thumbprints: BTreeSet<&str> = recorded.keys().copied().chain(pinned.iter().copied()).collect();
         let next = self.next_revision();
+        let replaced_by =
+            |gone: &KeyStatus| self.existing.iter().find(|own| self.brought && own.secret_name == gone.secret_name);
         let sentence = |thumbprint: &str| {
+            if let Some(gone) = recorded.get(thumbprint)
+                && let Some(found) = replaced_by(gone)
+            {
+                return format!(
+                    "Secret {} holds key {} in the place of {thumbprint}, which the EHR may know: put the old key back, \
+                     or raise keyPair.revision to {next} to say that the EHR is to learn the new one",
+                    gone.secret_name, found.thumbprint
+                );
+            }
             let what = match (pinned.contains(thumbprint), recorded.get(thumbprint)) {
                 (_, Some(key)) => format!("key {thumbprint} (recorded, Secret {})", key.secret_name),
                 (_, None) => format!("key {thumbprint} (pinned)"),

@@ -18,7 +18,7 @@ mod lookup;
 mod scopes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::report::Detail;
 use super::resources::Rejection;
@@ -68,7 +68,6 @@ pub fn compile(resources: &Resources, platform: &Platform) -> (Snapshot, Vec<Rep
             .map(|activation| (activation.uid.clone(), Arc::clone(activation)))
             .collect(),
         activations_by_pair,
-        digests: OnceLock::new(),
         data_adapters,
         gateways,
         apps,
@@ -138,7 +137,7 @@ fn unresolved(reports: &Reports, kind: Kind, key: &ObjectKey, exists: bool, fiel
         let message = format!("{kind} {} does not exist in namespace {}", key.name, key.namespace);
         return Some(Finding::new(Code::RefNotFound, field, message));
     }
-    let report = reports.0.get(&ObjectReference::new(kind, key.clone()))?;
+    let report = reports.0.get(&ObjectReference::new(kind, key.clone())).filter(|report| !report.is_usable())?;
     let fault = report.errors().min()?;
     let message = format!("{kind} {} is not in order ({}): look at it first", key.name, fault.code.reason());
     Some(Finding::new(Code::RefNotAccepted, field, message))

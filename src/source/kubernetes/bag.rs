@@ -28,9 +28,13 @@ impl Bag {
         let bag = &mut self.resources;
         let (kind, is_news) = match content {
             Content::DataAdapter(value) => (Kind::DataAdapter, put(&mut bag.data_adapters, &key, value)),
-            Content::Gateway(value) => (Kind::Gateway, put(&mut bag.gateways, &key, value)),
+            Content::Gateway(value, signing_revision) => {
+                let recorded = record(&mut bag.observed.gateways, &key, signing_revision);
+                (Kind::Gateway, put(&mut bag.gateways, &key, value) || recorded)
+            }
             Content::App(value) => (Kind::App, put(&mut bag.apps, &key, value)),
             Content::Activation(value, observed) => {
+                let observed = (observed != ObservedActivation::default()).then_some(observed);
                 let recorded = record(&mut bag.observed.activations, &key, observed);
                 (Kind::Activation, put(&mut bag.activations, &key, value) || recorded)
             }
@@ -47,7 +51,10 @@ impl Bag {
         let bag = &mut self.resources;
         let was_there = match kind {
             Kind::DataAdapter => bag.data_adapters.remove(key).is_some(),
-            Kind::Gateway => bag.gateways.remove(key).is_some(),
+            Kind::Gateway => {
+                bag.observed.gateways.remove(&key.to_string());
+                bag.gateways.remove(key).is_some()
+            }
             Kind::App => bag.apps.remove(key).is_some(),
             Kind::Activation => {
                 bag.observed.activations.remove(&key.to_string());
@@ -103,14 +110,13 @@ fn put<Value: PartialEq>(map: &mut BTreeMap<ObjectKey, Arc<Value>>, key: &Object
     true
 }
 
-fn record(recorded: &mut BTreeMap<String, ObservedActivation>, key: &ObjectKey, observed: ObservedActivation) -> bool {
+/// Notes what a status records of an object.
+fn record<Value: PartialEq>(recorded: &mut BTreeMap<String, Value>, key: &ObjectKey, value: Option<Value>) -> bool {
     let name = key.to_string();
-    if observed == ObservedActivation::default() {
-        return recorded.remove(&name).is_some();
-    }
-    if recorded.get(&name) == Some(&observed) {
+    let Some(value) = value else { return recorded.remove(&name).is_some() };
+    if recorded.get(&name) == Some(&value) {
         return false;
     }
-    recorded.insert(name, observed);
+    recorded.insert(name, value);
     true
 }

@@ -31,7 +31,8 @@ pub(super) struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     DataAdapter(Arc<api::DataAdapter>),
-    Gateway(Arc<api::Gateway>),
+    /// With the revision of its keys that signs.
+    Gateway(Arc<api::Gateway>, Option<u32>),
     App(Arc<api::App>),
     Activation(Arc<api::Activation>, ObservedActivation),
     Secret(Arc<Secret>),
@@ -72,8 +73,8 @@ impl Watched for api::Gateway {
 
     fn keep(mut self, _: &ObjectKey) -> Option<Content> {
         strip(&mut self.metadata);
-        self.status = None;
-        Some(Content::Gateway(Arc::new(self)))
+        let signing_revision = self.status.take().and_then(|status| status.signing_revision);
+        Some(Content::Gateway(Arc::new(self), signing_revision))
     }
 }
 

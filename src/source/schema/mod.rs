@@ -141,6 +141,17 @@ pub enum Content {
     Unlabelled,
 }
 
+impl Content {
+    /// An annotation, where it is an object whose annotations are read.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Custom(own) => own.value.get("metadata")?.get("annotations")?.get(name)?.as_str(),
+            Self::Secret(own) => own.annotations.get(name).map(String::as_str),
+            Self::ConfigMap(_) | Self::Unlabelled => None,
+        }
+    }
+}
+
 /// An object of our four kinds, as JSON with its defaults filled in, and as a type.
 #[derive(Clone, Debug)]
 pub struct Custom {

@@ -10,6 +10,7 @@
 mod certificate;
 mod der;
 mod gateway;
+mod jwk_set;
 mod owner;
 mod pair;
 pub mod pem;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificate::{Certificate, CertificateFingerprint};
 pub use gateway::{GatewayKeys, SealingKey};
+pub use jwk_set::{JwkSet, KeyNotFound};
 pub use owner::{GatewayIdentity, NotOurs, PairIdentity, annotation, label, secret_type};
 pub use pair::{KeyPairMaterial, ParsedKeyPair};
 pub use problem::{KeyError, KeyProblem, WantedAlgorithms};
@@ -71,6 +73,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them, those that SMART asks for first.
+    pub const ALL: [Self; 4] = [Self::Rs384, Self::Es384, Self::Rs256, Self::Es256];
+
     /// The `alg` value.
     pub const fn as_str(self) -> &'static str {
         match self {

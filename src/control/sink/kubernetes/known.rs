@@ -142,7 +142,15 @@ macro_rules! told {
 }
 
 told!(DataAdapter, DataAdapterStatus);
-told!(Gateway, GatewayStatus);
+told!(
+    Gateway,
+    GatewayStatus,
+    fn observe(key: &ObjectKey, status: &Self::Status, observed: &mut Observed) {
+        if let Some(revision) = status.signing_revision {
+            observed.gateways.insert(key.to_string(), revision);
+        }
+    }
+);
 told!(App, AppStatus);
 told!(
     Activation,

@@ -1,0 +1,186 @@
+//! `hearthgate rotate`: the change that rotates a key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use similar::TextDiff;
+
+use super::Outcome;
+use super::completions;
+use super::offline::{Offline, PathUnreadable};
+use super::platform::PlatformOptions;
+use crate::snapshot::{Kind, ObjectKey, ObjectReference};
+use crate::source::edit::{self, EditError};
+
+/// Rotate a key pair that faces an EHR, or a gateway's own signing keys: raise its revision by one.
+///
+/// Prints the change; with --write it is made in the file, where comments and layout stay as they are. Nothing is
+/// replaced: the next key is made and published beside the old one, and signing moves over once the EHR accepts it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hearthgate rotate schedule-sync-at-epic examples/quickstart\n  hearthgate rotate schedule-sync-at-epic environments --write\n  hearthgate rotate epic environments | git apply"
+)]
+pub(super) struct Rotate {
+    /// An activation, a key pair (keyPair.name) or a gateway
+    #[arg(add = ArgValueCandidates::new(completions::rotatable))]
+    name: String,
+    /// Files or directories
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Namespace [default: all; an ambiguous name asks for it]
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Change the files
+    #[arg(short, long)]
+    write: bool,
+    #[command(flatten)]
+    platform: PlatformOptions,
+}
+
+/// Why nothing is rotated.
+#[derive(Debug, thiserror::Error)]
+enum RotateError {
+    #[error(transparent)]
+    Path(#[from] PathUnreadable),
+    #[error("there is no activation, key pair or gateway {0} in these files")]
+    NotFound(String),
+    #[error("{name} names several things ({}): choose a namespace with -n", .found.join(", "))]
+    Ambiguous { name: String, found: Vec<String> },
+    #[error(
+        "{0} is an App: its client secrets are its own. Add a second entry to clientSecrets, move the app over, then remove the first"
+    )]
+    App(ObjectReference),
+    #[error("{0} has no key: its EHR authentication uses none")]
+    NoKey(ObjectReference),
+    #[error("{0} brings its own key: put the next one into another Secret and change keyPair.secretRef")]
+    Brought(ObjectReference),
+    #[error("{0} comes from standard input, which cannot be edited: name its file")]
+    NoFile(ObjectReference),
+    #[error("{path}: {error}", path = .path.display())]
+    Io { path: PathBuf, error: std::io::Error },
+    #[error("{file}: {error}")]
+    Edit { file: String, error: EditError },
+}
+
+/// One field of one object that gets another number.
+struct Raise {
+    object: ObjectReference,
+    field: String,
+    revision: u32,
+}
+
+impl Rotate {
+    pub(super) fn run(self) -> Outcome {
+        let platform = self.platform.offline()?;
+        let offline = Offline::read(&self.paths, &platform).map_err(RotateError::from)?;
+        let raises = self.raises(&offline)?;
+        let files = edited(&offline, &raises)?;
+        for (file, (before, after)) in &files {
+            if self.write {
+                fs::write(file, after).map_err(|error| RotateError::Io { path: file.into(), error })?;
+                anstream::eprintln!("changed {file}");
+            } else {
+                let diff = TextDiff::from_lines(before, after);
+                print!("{}", diff.unified_diff().header(&format!("a/{file}"), &format!("b/{file}")));
+            }
+        }
+        for raise in &raises {
+            anstream::eprintln!("{}: revision {}", raise.object, raise.revision);
+        }
+        anstream::eprintln!("{}", self.what_follows(&raises));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn what_follows(&self, raises: &[Raise]) -> String {
+        let commit = if self.write { "Commit it" } else { "Apply and commit it" };
+        match raises.first().map(|raise| raise.object.kind) {
+            Some(Kind::Gateway) => format!(
+                "{commit}: tokens are signed with the new key once every replica has it; those of the old one stay good."
+            ),
+            _ => format!(
+                "{commit}: the new key is made and published beside the old one. Where the EHR took a PEM, upload the new one \
+                 (hearthgate pem); signing moves over once the EHR accepts it (hearthgate status)."
+            ),
+        }
+    }
+
+    /// What is to be raised: of a shared pair, the revision in every activation, so that the files agree.
+    fn raises(&self, offline: &Offline) -> Result<Vec<Raise>, RotateError> {
+        let resources = &offline.resources;
+        let named = |key: &&ObjectKey| {
+            key.name == self.name && self.namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace)
+        };
+        let mut pairs: BTreeSet<ObjectKey> = offline.snapshot.key_pairs.keys().filter(named).cloned().collect();
+        let mut keyless = None;
+        for key in resources.activations.keys().filter(named) {
+            match offline.pair_of(key) {
+                Some(pair) => drop(pairs.insert(pair)),
+                None => keyless = Some(ObjectReference::new(Kind::Activation, key.clone())),
+            }
+        }
+        let gateways: Vec<&ObjectKey> = resources.gateways.keys().filter(named).collect();
+        let pairs: Vec<&ObjectKey> = pairs.iter().collect();
+        match (pairs.as_slice(), gateways.as_slice()) {
+            ([pair], []) => self.of_pair(offline, pair),
+            ([], [gateway]) => Ok(of_gateway(offline, gateway).into_iter().collect()),
+            ([], []) => Err(match (keyless, resources.apps.keys().find(named)) {
+                (Some(object), _) => RotateError::NoKey(object),
+                (None, Some(app)) => RotateError::App(ObjectReference::new(Kind::App, app.clone())),
+                (None, None) => RotateError::NotFound(self.name.clone()),
+            }),
+            (pairs, gateways) => {
+                let pairs = pairs.iter().map(|key| format!("key pair {key}"));
+                let gateways = gateways.iter().map(|key| format!("Gateway {key}"));
+                Err(RotateError::Ambiguous { name: self.name.clone(), found: pairs.chain(gateways).collect() })
+            }
+        }
+    }
+
+    fn of_pair(&self, offline: &Offline, key: &ObjectKey) -> Result<Vec<Raise>, RotateError> {
+        let pair = offline.snapshot.key_pairs.get(key).ok_or_else(|| RotateError::NotFound(self.name.clone()))?;
+        let revision = pair.wanted.revision.saturating_add(1);
+        let sharing = offline.resources.activations.keys().filter(|own| offline.pair_of(own).as_ref() == Some(key));
+        let raises: Vec<Raise> = sharing
+            .filter_map(|own| {
+                let object = ObjectReference::new(Kind::Activation, own.clone());
+                Some(Raise { object, field: format!("{}.revision", offline.key_pair_field(own)?), revision })
+            })
+            .collect();
+        match raises.first() {
+            Some(first) if pair.brought => Err(RotateError::Brought(first.object.clone())),
+            _ => Ok(raises),
+        }
+    }
+}
+
+/// Every file that changes, before and after.
+fn edited(offline: &Offline, raises: &[Raise]) -> Result<BTreeMap<String, (String, String)>, RotateError> {
+    let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for raise in raises {
+        let place = offline.loaded.place(&raise.object).filter(|place| place.file != "-");
+        let place = place.ok_or_else(|| RotateError::NoFile(raise.object.clone()))?;
+        let path = PathBuf::from(&place.file);
+        let (_, after) = match files.entry(path.display().to_string()) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                let text = fs::read_to_string(&path).map_err(|error| RotateError::Io { path: path.clone(), error })?;
+                new.insert((text.clone(), text))
+            }
+        };
+        let path_in_document = format!("{}{}", place.prefix, raise.field);
+        *after = edit::set_number(after, place.line, &path_in_document, raise.revision)
+            .map_err(|error| RotateError::Edit { file: place.file, error })?;
+    }
+    Ok(files)
+}
+
+fn of_gateway(offline: &Offline, key: &ObjectKey) -> Option<Raise> {
+    let gateway = offline.resources.gateways.get(key)?;
+    let revision = gateway.spec.signing_keys.revision.saturating_add(1);
+    let object = ObjectReference::new(Kind::Gateway, key.clone());
+    Some(Raise { object, field: "spec.signingKeys.revision".to_owned(), revision })
+}

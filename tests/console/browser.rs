@@ -1,0 +1,177 @@
+//! A real browser: Debian's Chromium, driven by its own driver.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities as _;
+use thirtyfour::prelude::*;
+
+/// The accessibility checker, as its npm package ships it.
+const AXE: &str = "target/browser-tests/node_modules/axe-core/axe.min.js";
+
+/// A browser with a profile of its own. It ends with the test.
+pub struct Browser {
+    pub driver: WebDriver,
+    /// Where downloads go.
+    pub downloads: PathBuf,
+    _driver_process: Ended,
+    _profile: TempDir,
+}
+
+/// A process that ends with this value.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The first of these programs that is there.
+fn program(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = names.iter().find_map(|name| {
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+    });
+    found.unwrap_or_else(|| {
+        panic!(
+            "{} is not installed: scripts/test installs it (Debian: chromium and chromium-driver)",
+            names.join(" or ")
+        )
+    })
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let chromium = program(&["chromium", "chromium-browser", "google-chrome"]);
+        let profile = tempfile::tempdir().unwrap();
+        let downloads = profile.path().join("downloads");
+        std::fs::create_dir(&downloads).unwrap();
+        let (process, port) = start_driver();
+        let mut capabilities = DesiredCapabilities::chrome();
+        capabilities.set_binary(&chromium.to_string_lossy()).unwrap();
+        for argument in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,900",
+        ] {
+            capabilities.add_arg(argument).unwrap();
+        }
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display())).unwrap();
+        let preferences = json!({
+            "download.default_directory": downloads,
+            "download.prompt_for_download": false,
+        });
+        capabilities.add_experimental_option("prefs", preferences).unwrap();
+        capabilities.set("goog:loggingPrefs", json!({ "browser": "ALL" })).unwrap();
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.unwrap();
+        Self { driver, downloads, _driver_process: process, _profile: profile }
+    }
+
+    /// Ends the browser, after everything that it complained about was told.
+    pub async fn end(self) {
+        self.expect_no_complaint().await;
+        self.driver.quit().await.unwrap();
+    }
+
+    /// Fails if the console holds a warning or an error: of a script, of the security policy, of a missing file.
+    pub async fn expect_no_complaint(&self) {
+        let log = self.driver.browser_log().await.unwrap();
+        let complaints: Vec<String> = log.iter().map(|entry| format!("{entry:?}")).collect();
+        assert!(complaints.is_empty(), "the browser complains:\n{}", complaints.join("\n"));
+    }
+
+    /// Looks as if on a phone, or on a desk.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.driver.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
+    }
+
+    /// Prefers `light` or `dark`.
+    pub async fn prefer(&self, scheme: &str) {
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", media).await.unwrap();
+    }
+
+    /// Goes to a page, and tells how long it took until it was complete, in milliseconds.
+    pub async fn open(&self, url: &str) -> f64 {
+        self.driver.goto(url).await.unwrap();
+        let took = "const [entry] = performance.getEntriesByType('navigation'); return entry.domContentLoadedEventEnd;";
+        self.driver.execute(took, vec![]).await.unwrap().convert().unwrap()
+    }
+
+    /// What axe-core finds, of serious and critical impact, in a line each.
+    pub async fn serious_barriers(&self) -> Vec<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
+        let axe = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}: scripts/test installs axe-core there", path.display()));
+        self.driver.execute(axe, vec![]).await.unwrap();
+        let run = "const done = arguments[arguments.length - 1]; axe.run().then(found => done({
+            passed: found.passes.length,
+            violations: found.violations.map(one => ({
+                impact: one.impact, id: one.id, nodes: one.nodes.map(node => node.html + ' ' + node.failureSummary) })) }));";
+        let found: Value = self.driver.execute_async(run, vec![]).await.unwrap().convert().unwrap();
+        assert!(found["passed"].as_u64() > Some(15), "axe-core looked at next to nothing: {found}");
+        let found = found["violations"].as_array().unwrap();
+        let is_serious = |one: &&Value| matches!(one["impact"].as_str(), Some("serious" | "critical"));
+        found.iter().filter(is_serious).map(|one| format!("{}: {}", one["id"], one["nodes"])).collect()
+    }
+
+    /// The text of the first element that is found, once it is there.
+    pub async fn text(&self, selector: &str) -> String {
+        self.element(selector).await.text().await.unwrap()
+    }
+
+    /// The first element that is found, once it is there.
+    pub async fn element(&self, selector: &str) -> WebElement {
+        let query = self.driver.query(By::Css(selector)).wait(Duration::from_secs(15), Duration::from_millis(50));
+        query.first().await.unwrap_or_else(|error| panic!("{selector}: {error}"))
+    }
+
+    /// Presses what is found.
+    pub async fn press(&self, selector: &str) {
+        let element = self.element(selector).await;
+        element.scroll_into_view().await.unwrap();
+        element.click().await.unwrap();
+    }
+
+    /// Types into a field, in place of what stands in it.
+    pub async fn fill(&self, id: &str, text: &str) {
+        let field = self.element(&format!("[id='{id}']")).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+}
+
+fn start_driver() -> (Ended, u16) {
+    let driver = program(&["chromedriver"]);
+    let mut process = Ended(
+        Command::new(driver)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let output = BufReader::new(process.0.stdout.take().unwrap());
+    let mut said = Vec::new();
+    for line in output.lines().map_while(Result::ok) {
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return (process, port.trim_end_matches('.').parse().unwrap());
+        }
+        said.push(line);
+    }
+    panic!("chromedriver does not start:\n{}", said.join("\n"));
+}
