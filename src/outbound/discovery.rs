@@ -103,7 +103,7 @@ impl Discovery {
         let response = self.client.send(adapter, request).await?;
         let status = response.status();
         if status.is_server_error() {
-            return Err(EhrTokenError::Unavailable { status: status.as_u16() });
+            return Err(EhrTokenError::Unavailable { status: status.as_u16(), retry_after: None });
         }
         if !status.is_success() {
             return Err(unusable(format!("it answered {}", status.as_u16())));

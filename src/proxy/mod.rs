@@ -4,6 +4,7 @@
 //! `outbound`'s; here they meet the wire.
 
 pub mod admin;
+pub mod audit;
 mod bearer;
 mod body;
 mod client_authentication;
@@ -17,13 +18,14 @@ mod jwks;
 mod key_set;
 mod metadata;
 pub mod metrics;
+mod observed;
 mod operation_outcome;
 mod prefixed;
 mod private_api;
 mod record;
 mod refusal;
 mod request_id;
-mod rewrite;
+pub mod rewrite;
 pub mod server;
 mod shared_state;
 mod signatures;
@@ -31,6 +33,8 @@ mod smart_configuration;
 mod throttle;
 pub mod tls;
 mod token;
+pub mod trace;
+mod traffic;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -53,15 +57,19 @@ use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::values::code::Code;
+use audit::AuditLog;
 use cors::Cors;
 use fhir::FhirRequest;
 use http1::HeadFault;
+use observed::Observation;
 use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
 use signatures::Signatures;
 use throttle::Throttle;
+use trace::Traces;
+use traffic::Traffic;
 
 /// How much of a request is taken, and how patiently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +106,9 @@ pub struct Proxy {
     limits: Limits,
     signatures: Signatures,
     throttle: Throttle,
+    traffic: Arc<Traffic>,
+    audit: Option<AuditLog>,
+    traces: Option<Traces>,
 }
 
 impl fmt::Debug for Proxy {
@@ -116,6 +127,12 @@ impl Proxy {
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Self {
+        let traffic = Arc::<Traffic>::default();
+        metrics.follow(Arc::new(Observation {
+            snapshot: Arc::clone(&snapshot),
+            ehr_tokens: ehr_tokens.clone(),
+            traffic: Arc::clone(&traffic),
+        }));
         Self {
             snapshot,
             ehr_tokens,
@@ -126,7 +143,22 @@ impl Proxy {
             limits,
             signatures: Signatures::default(),
             throttle: Throttle::default(),
+            traffic,
+            audit: None,
+            traces: None,
         }
+    }
+
+    /// The same, noting every request in this log.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<AuditLog>) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// The same, exporting its spans there.
+    #[must_use]
+    pub fn with_traces(self, traces: Option<Traces>) -> Self {
+        Self { traces, ..self }
     }
 
     /// Answers one request of the client at `peer`.
@@ -136,7 +168,8 @@ impl Proxy {
         Incoming::Error: Into<BoxError>,
     {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let span = trace::begin(self.traces.as_ref(), &mut head.headers);
         let body = body.map_err(Into::into).boxed_unsync();
         let request_id = RequestId::of(&head.headers);
         let mut record = Record::default();
@@ -144,6 +177,10 @@ impl Proxy {
         response.headers_mut().insert(X_REQUEST_ID, request_id.header());
         std::mem::take(&mut record.cors).tell(response.headers_mut());
 
+        span.request_ended(known_method(&head.method), &record, response.status());
+        if let Some(audit) = &self.audit {
+            audit.note(&record, &request_id, response.status()).await;
+        }
         let took = started.elapsed();
         self.metrics.request(&record, response.status(), took);
         tracing::info!(

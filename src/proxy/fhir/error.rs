@@ -41,6 +41,8 @@ pub(in crate::proxy) enum FhirError {
     AnswerBeyondScope,
     #[error("the EHR's answer cannot be judged by the token's scopes: {0}")]
     AnswerUnjudged(&'static str),
+    #[error("the link is not one of this gateway for this client, has expired, or leads to another host")]
+    LinkUnusable,
     #[error("the resource has another version than If-Match says")]
     VersionConflict,
 }
@@ -84,6 +86,7 @@ impl FhirError {
             Self::Form => app(StatusCode::BAD_REQUEST, Code::ParameterRefused),
             Self::Forward(error) => error.refusal(),
             Self::NotWithinScope => app(StatusCode::NOT_FOUND, Code::NotWithinScope),
+            Self::LinkUnusable => app(StatusCode::NOT_FOUND, Code::LinkUnusable),
             Self::AnswerBeyondScope => app(StatusCode::FORBIDDEN, Code::AnswerBeyondScope),
             Self::VersionConflict => app(StatusCode::PRECONDITION_FAILED, Code::VersionConflict),
             Self::NotFhir(_) | Self::AnswerUnjudged(_) => {
