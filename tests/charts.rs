@@ -12,6 +12,7 @@
 mod charts {
     pub mod dockerfile;
     pub mod install;
+    pub mod monitoring;
     pub mod render;
     pub mod roles;
     pub mod values;

@@ -54,3 +54,19 @@ fn the_crds_command_prints_what_the_folder_holds() {
 fn the_reference_of_fields_is_the_one_of_the_crds() {
     assert_committed("docs/reference.md", &reference::page(&printed(&["crds"])));
 }
+
+#[test]
+fn the_table_of_metrics_is_the_one_of_the_program() {
+    const BEGIN: &str = "<!-- metrics: written by UPDATE=1 cargo test --test generated -->\n";
+    const END: &str = "<!-- end of metrics -->";
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/observability.md")).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let mut table = String::from("| metric | kind | labels | tells |\n|---|---|---|---|\n");
+    for metric in hearthgate::proxy::Metrics::default().described() {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let cells = [format!("`{}`", metric.name), metric.kind.into(), labels.join(", "), metric.help.into()];
+        table.extend(["| ", &cells.join(" | "), " |\n"]);
+    }
+    assert_committed("docs/observability.md", &format!("{before}{BEGIN}{table}{END}{after}"));
+}

@@ -19,6 +19,10 @@ pub const IGNORE_ANNOTATION: &str = "hearthgate.dev/ignore";
 /// Annotation on an Activation: a new value asks for a probe of the EHR now.
 pub const PROBE_REQUESTED_ANNOTATION: &str = "hearthgate.dev/probe-requested-at";
 
+/// Annotation on an Activation: the git revision that it was deployed from, put there by whatever deploys it. Audit lines
+/// carry it.
+pub const GIT_REVISION_ANNOTATION: &str = "hearthgate.dev/git-revision";
+
 /// A reference to another object of the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct LocalReference {

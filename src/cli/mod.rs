@@ -4,6 +4,7 @@
 //! 2 it could not run (wrong arguments, a file or server that cannot be reached).
 
 mod access;
+mod audit;
 mod check;
 mod cluster;
 mod completions;
@@ -34,6 +35,7 @@ mod store;
 mod tls;
 mod token;
 mod told;
+mod traces;
 mod why;
 
 use std::error::Error;
@@ -74,6 +76,7 @@ enum Command {
     Jwks(jwks::Jwks),
     Token(token::Token),
     Probe(probe::Probe),
+    Audit(audit::Audit),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Jwks(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Audit(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {
         anstream::eprintln!("error: {}", with_causes(&*error));

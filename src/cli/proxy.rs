@@ -11,17 +11,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::audit::{AuditLogError, AuditOptions};
 use super::cluster::{ClusterError, ClusterOptions};
 use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
 use super::store::{StoreOptions, StoreOptionsError};
 use super::tls::TlsOptions;
+use super::traces::{self, TraceOptions};
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::tls::TlsFilesError;
+use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics};
 use crate::source::kubernetes::KubernetesSource;
 use crate::source::publish::Publisher;
@@ -50,6 +53,10 @@ pub(super) struct Proxy {
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
+    traces: TraceOptions,
+    #[command(flatten)]
     store: StoreOptions,
     #[command(flatten)]
     cluster: ClusterOptions,
@@ -71,6 +78,12 @@ enum ProxyError {
     /// `--tls-cert` or `--tls-key` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
+    /// `--audit-log` cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
+    /// `--otlp-endpoint` cannot be used.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// There is no store.
     #[error(transparent)]
     Store(#[from] StoreOptionsError),
@@ -113,14 +126,18 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let outcomes = Arc::new(EhrOutcomes::default());
     let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::clone(&outcomes));
     let metrics = Arc::new(Metrics::default());
+    let traces = arguments.traces.start()?;
+    let audit = arguments.audit.open(&metrics, &work, &stop)?;
     let proxy =
-        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default());
+        crate::proxy::Proxy::new(served, tokens, client, Arc::clone(&store), Arc::clone(&metrics), Limits::default())
+            .with_audit(audit)
+            .with_traces(traces.clone());
 
     let (is_synced, ending) = (published.clone(), unready.clone());
     let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
     let admin = Admin {
         ready: Arc::new(move || is_synced.borrow().is_some() && store.revocations().synced() && !ending.is_cancelled()),
-        metrics,
+        metrics: Arc::clone(&metrics),
         status,
         programmed: programmed::follow(published, outcomes, stop.clone()),
         // The operator proves and probes.
@@ -131,6 +148,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     };
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
+        metrics.follow_certificate(tls.clone());
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();
@@ -143,5 +161,6 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     tracing::info!(seconds = arguments.shutdown_delay, "ending: requests are still taken for a moment");
     tokio::time::sleep(Duration::from_secs(arguments.shutdown_delay)).await;
     shutdown::end(&stop, &work, LAST_WORK).await;
+    traces::finish(traces).await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::outbound::EhrAnswer;
-use crate::outbound::outcome::EhrOutcome;
+use crate::outbound::outcome::{EhrOutcome, about_clocks};
 use crate::outbound::probe::{Capabilities, ProbeFailure};
 use crate::snapshot::{ObjectKey, Published};
 use crate::values::key::Thumbprint;
@@ -64,6 +64,8 @@ pub struct Asked {
     pub failures: u32,
     /// Since when it gives none.
     pub failing_since: Option<Timestamp>,
+    /// What is to be said of its clock; mostly nothing.
+    pub about_clocks: &'static str,
 }
 
 /// A key that could not be made or found.
@@ -91,7 +93,7 @@ impl<T> Probed<T> {
 impl Asked {
     /// What is known after another answer.
     pub fn after(before: Option<&Self>, outcome: EhrOutcome) -> Self {
-        let EhrOutcome { credential_digest, key, at, answer, clock_skew_seconds: _ } = outcome;
+        let EhrOutcome { credential_digest, key, at, answer, clock_skew_seconds } = outcome;
         let before = before.filter(|before| before.credential_digest == credential_digest && before.key == key);
         let (failures, failing_since) = match answer {
             EhrAnswer::Accepted => (0, None),
@@ -100,7 +102,8 @@ impl Asked {
                 before.and_then(|before| before.failing_since).or(Some(at)),
             ),
         };
-        Self { credential_digest, key, at, answer, failures, failing_since }
+        let about_clocks = about_clocks(clock_skew_seconds);
+        Self { credential_digest, key, at, answer, failures, failing_since, about_clocks }
     }
 
     /// Whether the EHR gave a token.
@@ -118,6 +121,7 @@ impl Findings {
                 before.at >= outcome.at
                     && before.credential_digest == outcome.credential_digest
                     && before.answer == outcome.answer
+                    && before.about_clocks == about_clocks(outcome.clock_skew_seconds)
             });
             if !is_old {
                 let after = Asked::after(before, outcome);

@@ -137,7 +137,7 @@ pub(super) async fn read_json(
     let response = client.send(adapter, request).await.map_err(|error| JsonError::Failed(error.into()))?;
     let status = response.status();
     if status.is_server_error() {
-        return Err(JsonError::Failed(EhrTokenError::Unavailable { status: status.as_u16() }));
+        return Err(JsonError::Failed(EhrTokenError::Unavailable { status: status.as_u16(), retry_after: None }));
     }
     if !status.is_success() {
         return Err(JsonError::Unusable(format!("it answered {}", status.as_u16())));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`dial`], [`tls`] | the one way out: resolves a name, judges every address, dials exactly what was judged |
 //! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
+//! | [`breaker`], [`retry`] | when to leave an EHR alone, and when to ask it again |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
 //! | `ehr_keys` | an EHR's key set, for the id_tokens of its users |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
@@ -14,6 +15,7 @@
 //!
 //! Proxy environment variables are never used: an address that was judged is the address that is called.
 
+pub mod breaker;
 pub mod client;
 pub mod clock;
 pub mod dial;
@@ -23,6 +25,7 @@ pub mod jwks;
 pub mod outcome;
 pub mod probe;
 pub mod programmed;
+pub mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;

@@ -82,11 +82,14 @@ impl EhrAnswer {
     }
 }
 
+/// Clocks that differ by more than that are told of, in seconds: assertions are given 30 s of leeway.
+const NOTABLE_SKEW: i64 = 30;
+
 /// Clocks that differ explain many a refusal. No figure: it would change with every answer.
-fn about_clocks(skew_seconds: Option<i64>) -> &'static str {
+pub fn about_clocks(skew_seconds: Option<i64>) -> &'static str {
     match skew_seconds {
-        Some(60..) => "; its clock is more than a minute ahead of ours",
-        Some(..=-60) => "; its clock is more than a minute behind ours",
+        Some(skew) if skew > NOTABLE_SKEW => "; its clock is more than 30 seconds ahead of ours",
+        Some(skew) if skew < -NOTABLE_SKEW => "; its clock is more than 30 seconds behind ours",
         Some(_) | None => "",
     }
 }
@@ -137,6 +140,7 @@ impl EhrOutcomes {
             before.credential_digest != outcome.credential_digest
                 || before.key != outcome.key
                 || before.answer != outcome.answer
+                || about_clocks(before.clock_skew_seconds) != about_clocks(outcome.clock_skew_seconds)
         });
         last.insert(activation.uid.clone(), outcome);
         drop(last);

@@ -133,6 +133,11 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
+    /// Whose token it claims to be.
+    pub fn subject(&self) -> &str {
+        &self.claims.sub
+    }
+
     /// The client that it was issued to.
     pub fn client_id(&self) -> &str {
         &self.claims.client_id

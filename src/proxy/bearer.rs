@@ -62,7 +62,7 @@ impl Proxy {
         if self.is_revoked(gateway, &bearer, now) {
             return Err(TokenRefused::Revoked.into());
         }
-        record.note_bearer(&bearer);
+        record.note_bearer(&bearer, gateway, token.subject());
         Ok(bearer)
     }
 }

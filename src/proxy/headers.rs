@@ -7,6 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::trace::{TRACEPARENT, TRACESTATE};
+
 /// FHIR R4 §3.1.0.8.1
 pub(super) const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -14,8 +16,18 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 const X_PROGRESS: HeaderName = HeaderName::from_static("x-progress");
 
 /// What a client may tell the EHR. `Accept`, `Accept-Encoding`, credentials and ids are set by us.
-const REQUEST: [HeaderName; 7] =
-    [CONTENT_TYPE, ACCEPT_LANGUAGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_NONE_EXIST, PREFER];
+const REQUEST: [HeaderName; 9] = [
+    CONTENT_TYPE,
+    ACCEPT_LANGUAGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_EXIST,
+    PREFER,
+    // Read and written anew before: never what a client wrote into them.
+    TRACEPARENT,
+    TRACESTATE,
+];
 
 /// What an EHR may tell the client. Lengths are set by hyper, places are rewritten on the way.
 const RESPONSE: [HeaderName; 9] = [

@@ -299,6 +299,20 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
+/// The verdicts on a connection that brings these bytes, in pieces of that size at most.
+#[cfg(test)]
+pub(super) fn verdicts_on(input: &[u8], size: usize) -> Vec<Verdict> {
+    let verdicts = Verdicts::default();
+    let mut scanner = Scanner { verdicts: verdicts.clone(), part: Part::Head, head: Vec::new() };
+    let mut rest = input;
+    while !rest.is_empty() {
+        let passed = scanner.pass(&rest[..rest.len().min(size)]);
+        rest = &rest[passed..];
+    }
+    let found = verdicts.0.lock().unwrap_or_else(PoisonError::into_inner);
+    found.iter().copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! `outbound`'s; here they meet the wire.
 
 pub mod admin;
+pub mod audit;
 mod authorize;
 mod bearer;
 mod body;
@@ -21,13 +22,14 @@ mod key_set;
 mod launch;
 mod metadata;
 pub mod metrics;
+mod observed;
 mod operation_outcome;
 mod prefixed;
 mod private_api;
 mod record;
 mod refusal;
 mod request_id;
-mod rewrite;
+pub mod rewrite;
 pub mod server;
 mod session;
 mod session_tokens;
@@ -37,6 +39,8 @@ mod smart_configuration;
 mod throttle;
 pub mod tls;
 mod token;
+pub mod trace;
+mod traffic;
 mod user_grants;
 
 use std::fmt;
@@ -60,9 +64,11 @@ use crate::protocol::route::{Endpoint, RouteError, route};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::values::code::Code;
+use audit::AuditLog;
 use cors::Cors;
 use fhir::FhirRequest;
 use http1::HeadFault;
+use observed::Observation;
 use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
@@ -70,6 +76,8 @@ use request_id::{RequestId, X_REQUEST_ID};
 use session_tokens::SessionTokens;
 use signatures::Signatures;
 use throttle::Throttle;
+use trace::Traces;
+use traffic::Traffic;
 
 /// How much of a request is taken, and how patiently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +115,9 @@ pub struct Proxy {
     signatures: Signatures,
     session_tokens: SessionTokens,
     throttle: Throttle,
+    traffic: Arc<Traffic>,
+    audit: Option<AuditLog>,
+    traces: Option<Traces>,
 }
 
 impl fmt::Debug for Proxy {
@@ -125,6 +136,12 @@ impl Proxy {
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Self {
+        let traffic = Arc::<Traffic>::default();
+        metrics.follow(Arc::new(Observation {
+            snapshot: Arc::clone(&snapshot),
+            ehr_tokens: ehr_tokens.clone(),
+            traffic: Arc::clone(&traffic),
+        }));
         Self {
             snapshot,
             ehr_tokens,
@@ -136,7 +153,22 @@ impl Proxy {
             signatures: Signatures::default(),
             session_tokens: SessionTokens::default(),
             throttle: Throttle::default(),
+            traffic,
+            audit: None,
+            traces: None,
         }
+    }
+
+    /// The same, noting every request in this log.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<AuditLog>) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// The same, exporting its spans there.
+    #[must_use]
+    pub fn with_traces(self, traces: Option<Traces>) -> Self {
+        Self { traces, ..self }
     }
 
     /// Answers one request of the client at `peer`.
@@ -146,7 +178,8 @@ impl Proxy {
         Incoming::Error: Into<BoxError>,
     {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let span = trace::begin(self.traces.as_ref(), &mut head.headers);
         let body = body.map_err(Into::into).boxed_unsync();
         let request_id = RequestId::of(&head.headers);
         let mut record = Record::default();
@@ -154,6 +187,10 @@ impl Proxy {
         response.headers_mut().insert(X_REQUEST_ID, request_id.header());
         std::mem::take(&mut record.cors).tell(response.headers_mut());
 
+        span.request_ended(known_method(&head.method), &record, response.status());
+        if let Some(audit) = &self.audit {
+            audit.note(&record, &request_id, response.status()).await;
+        }
         let took = started.elapsed();
         self.metrics.request(&record, response.status(), took);
         tracing::info!(

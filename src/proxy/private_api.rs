@@ -90,7 +90,7 @@ impl Proxy {
             headers: sent,
             body: self.outgoing(body).await.map_err(PrivateApiError::Body)?,
         };
-        let credentials = Credentials::Fixed(&external.authorization);
+        let credentials = Credentials::Fixed { activation: &bearer.activation, authorization: &external.authorization };
         let answer = self.forward(adapter, &credentials, draft, request_id).await?;
         let (answered, body) = answer.into_parts();
         let mut response = Response::new(Watched::new(body, None, adapter.timeouts.idle).boxed_unsync());

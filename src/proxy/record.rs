@@ -1,9 +1,12 @@
 //! What is noted about a request on its way: the one log line, and the metrics.
 
+use std::sync::Arc;
+
+use super::audit;
 use super::cors::Cors;
 use crate::protocol::jwt::Bearer;
 use crate::protocol::route::EndpointClass;
-use crate::snapshot::ObjectKey;
+use crate::snapshot::{Activation, Gateway, ObjectKey};
 use crate::values::code::Code;
 
 /// Notes about one request. Nothing in it may hold PHI or a credential: no path, no query, no body.
@@ -12,6 +15,10 @@ pub(super) struct Record {
     pub(super) endpoint: EndpointClass,
     pub(super) gateway: Option<ObjectKey>,
     pub(super) app: Option<ObjectKey>,
+    /// The activation that decided, as it stood then.
+    pub(super) activation: Option<Arc<Activation>>,
+    /// SHA-256 of the user's `sub`, where a user stands behind the request.
+    pub(super) user: Option<String>,
     /// Known to be the client's, or at least well-formed.
     pub(super) client_id: Option<String>,
     /// FHIR's word for it.
@@ -30,6 +37,8 @@ impl Default for Record {
             endpoint: EndpointClass::Unknown,
             gateway: None,
             app: None,
+            activation: None,
+            user: None,
             client_id: None,
             interaction: None,
             resource_type: None,
@@ -41,8 +50,13 @@ impl Default for Record {
 }
 
 impl Record {
-    pub(super) fn note_bearer(&mut self, bearer: &Bearer) {
+    /// `subject`: the token's `sub`, a user's where the token belongs to a session.
+    pub(super) fn note_bearer(&mut self, bearer: &Bearer, gateway: &Gateway, subject: &str) {
         self.app = Some(bearer.activation.app.key.clone());
+        self.activation = Some(Arc::clone(&bearer.activation));
+        // A pseudonym: the same user of the same gateway has the same one, and it tells nothing else.
+        let is_user = bearer.session.is_some();
+        self.user = is_user.then(|| audit::hash(format!("{}\n{subject}", gateway.issuer).as_bytes()));
         self.client_id = Some(bearer.activation.app.client_id.clone());
     }
 

@@ -38,6 +38,9 @@ pub struct Activation {
     /// Changes whenever anything that EHR tokens depend on does (client ID, URLs, scopes, key, secret): EHR tokens are
     /// cached by it.
     pub credential_digest: [u8; 32],
+    /// The git revision that the annotation `hearthgate.dev/git-revision` tells: whatever deploys the object puts it
+    /// there. Audit lines carry it.
+    pub git_revision: Option<String>,
     /// Value of `probe-requested-at`: a new one asks for a probe now.
     pub probe_requested_at: Option<String>,
 }

@@ -267,8 +267,8 @@ async fn an_api_server_takes_every_rendered_object_under_restricted_pod_security
         for scope in [&[][..], &["--set-json", &watched]] {
             let values = values.display().to_string();
             let told = chart::template("hearthgate", &namespace, &[&["-f", &values], scope].concat()).await;
-            // The Prometheus operator's kind is not known here; the CRDs are asked for in a test of their own.
-            let known = ["ServiceMonitor", "CustomResourceDefinition"];
+            // The Prometheus operator's kinds are not known here; the CRDs are asked for in a test of their own.
+            let known = ["ServiceMonitor", "PrometheusRule", "CustomResourceDefinition"];
             let objects: Vec<_> = objects(&told.ok())
                 .into_iter()
                 .filter(|object| !known.iter().any(|kind| object["kind"] == *kind))

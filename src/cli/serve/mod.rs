@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
+use super::audit::AuditOptions;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
 use super::tls::TlsOptions;
+use super::traces::TraceOptions;
 
 /// Serve a directory of YAML: watch it, keep keys and state beside it, and proxy.
 ///
@@ -52,6 +54,10 @@ pub(super) struct Serve {
     sandbox_register: Register,
     #[command(flatten)]
     tls: TlsOptions,
+    #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
+    traces: TraceOptions,
     #[command(flatten)]
     platform: PlatformOptions,
     #[command(flatten)]

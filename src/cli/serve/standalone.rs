@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use super::summary::Places;
 use super::{Register, Serve, feed, quickstart, registrar};
+use crate::cli::audit::AuditLogError;
 use crate::cli::console::judge;
 use crate::cli::listener::{ListenError, listen, serve_admin};
 use crate::cli::platform::PublicUrlInvalid;
 use crate::cli::store::{StoreOptionsError, open_embedded};
-use crate::cli::{shutdown, told};
+use crate::cli::{shutdown, told, traces};
 use crate::console::{self, Inputs, NoRandomness, Terminal};
 use crate::control::sink::directory::{DirectorySink, Opened, StateError};
 use crate::control::{Control, ControlHandle, Serving, Tools};
@@ -28,6 +29,7 @@ use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed
 use crate::proxy::admin::{Admin, ProbeAnswer};
 use crate::proxy::server::{self, ServerSettings};
 use crate::proxy::tls::TlsFilesError;
+use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics, Proxy};
 use crate::sandbox::{self, FIRST_PATIENT, Sandbox};
 use crate::snapshot::Published;
@@ -60,6 +62,12 @@ pub(super) enum ServeError {
     /// `--tls-cert` or `--tls-key` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
+    /// `--audit-log` cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
+    /// `--otlp-endpoint` cannot be used.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -118,7 +126,11 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let metrics = Arc::new(Metrics::default());
     let served = compiler.served();
     let store = open_embedded(&state).await?;
-    let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default());
+    let traces = arguments.traces.start()?;
+    let audit = arguments.audit.open(&metrics, &work, &stop)?;
+    let proxy = Proxy::new(served, tokens.clone(), client.clone(), store, Arc::clone(&metrics), Limits::default())
+        .with_audit(audit)
+        .with_traces(traces.clone());
 
     let (_keep_open, replicas) = watch::channel(Serving::Here);
     let tools = Tools { sink: Arc::new(sink), client, tokens, clock: Arc::new(SystemClock), serving: replicas };
@@ -137,6 +149,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let pages = console(resources.clone(), published.clone(), told.live.clone(), addresses.1, &stop)?;
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
+        metrics.follow_certificate(tls.clone());
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();
@@ -162,6 +175,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
     shutdown::end(&stop, &work, LAST_WORK).await;
+    traces::finish(traces).await;
     Ok(())
 }
 

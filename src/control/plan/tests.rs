@@ -58,7 +58,15 @@ fn refused() -> EhrAnswer {
 fn asked(world: &World, at: Timestamp, answer: EhrAnswer, failures: u32, failing_since: Option<Timestamp>) -> Asked {
     let activation = world.activation();
     let key = activation.ehr_authentication.key_pair().and_then(|(_, signing)| Some(signing?.thumbprint));
-    Asked { credential_digest: activation.credential_digest, key, at, answer, failures, failing_since }
+    Asked {
+        credential_digest: activation.credential_digest,
+        key,
+        at,
+        answer,
+        failures,
+        failing_since,
+        about_clocks: "",
+    }
 }
 
 #[test]

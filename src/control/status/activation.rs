@@ -88,8 +88,9 @@ fn ehr_authenticated(
         .asked
         .get(&activation.uid)
         .filter(|asked| asked.credential_digest == activation.credential_digest);
+    let about_clocks = asked.map_or("", |asked| asked.about_clocks);
     let verdict = match asked.map(|asked| &asked.answer) {
-        Some(EhrAnswer::Accepted) => Verdict::holds(NAME, "the EHR accepted a token request"),
+        Some(EhrAnswer::Accepted) => Verdict::holds(NAME, format!("the EHR accepted a token request{about_clocks}")),
         Some(EhrAnswer::Refused { message, .. }) => {
             let code = if accepted_before { Code::Refused } else { Code::AwaitingRegistration };
             Verdict::fails(NAME, code, message.clone())

@@ -161,6 +161,27 @@ async fn a_client_certificate_is_shown_where_it_is_configured() {
 }
 
 #[tokio::test]
+async fn a_renewed_identity_and_a_renewed_authority_are_used_from_the_next_call_on() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let port = https(&authority, "ehr.example.org", Some(&clients)).await;
+    let url = format!("https://ehr.example.org:{port}/");
+    let client = client();
+    let (trusted, stranger) = (clients.issue("gate.example.org"), Authority::new().issue("gate.example.org"));
+    let showing = |(certificate, key): &(rcgen::Certificate, KeyPair), bundle: &str| {
+        adapter(&url, |adapter| {
+            adapter.tls.ca_bundle_pem = Some(bundle.to_owned());
+            adapter.tls.client_certificate_pem = Some(certificate.pem());
+            adapter.tls.client_key_pem = Some(SecretBytes::from(key.serialize_pem()));
+        })
+    };
+    said(&client, &showing(&stranger, &authority.pem()), &url).await.unwrap_err();
+    said(&client, &showing(&trusted, &authority.pem()), &url).await.unwrap();
+    said(&client, &showing(&trusted, &Authority::new().pem()), &url).await.unwrap_err();
+    let both = format!("{}{}", Authority::new().pem(), authority.pem());
+    said(&client, &showing(&clients.issue("gate.example.org"), &both), &url).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_redirect_is_handed_back_and_path_and_query_stay_as_they_are() {
     let ehr = Ehr::start(|_| (StatusCode::FOUND, [(LOCATION, "/elsewhere")]).into_response()).await;
     let adapter = adapter(&ehr.url("/"), |_| {});

@@ -54,6 +54,8 @@ pub enum EhrTokenError {
     Unavailable {
         /// The status of its answer.
         status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
     /// It is at an address that is not called. Nothing was sent.
     #[error("the EHR's token endpoint is not called: {reason}")]
@@ -77,11 +79,29 @@ fn said(error: Option<&str>) -> String {
 }
 
 impl EhrTokenError {
+    /// How long the EHR asks to wait before the next question.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::KeyUnready
+            | Self::ClientIdMissing
+            | Self::NeedsUser
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::TlsFailed { .. }
+            | Self::Timeout { .. }
+            | Self::AddressNotAllowed { .. }
+            | Self::UnusableAnswer { .. }
+            | Self::Interrupted => None,
+        }
+    }
+
     /// The code of the refusal that a request gets for it.
     pub const fn request_code(&self) -> Code {
         match self {
             Self::KeyUnready | Self::ClientIdMissing | Self::NeedsUser => Code::ActivationKeyUnready,
             Self::Refused { .. } => Code::EhrRefusedToken,
+            Self::Unavailable { status: 429, .. } => Code::RateLimited,
             Self::Unreachable { .. } | Self::TlsFailed { .. } | Self::Unavailable { .. } | Self::Interrupted => {
                 Code::EhrUnreachableNow
             }

@@ -32,14 +32,15 @@ use super::client::read_short;
 use super::discovery::Discovery;
 use super::ehr_keys::EhrKeys;
 use super::outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
-use super::{CallError, Clock, EhrClient};
+use super::{CallError, Clock, EhrClient, retry};
 use crate::snapshot::activation::{BackendAuth, TokenUrl};
 use crate::snapshot::key_pair::KeyRevision;
 use crate::snapshot::{Activation, EhrAuthentication};
 use crate::values::key::Thumbprint;
 use crate::values::url::EndpointUrl;
 
-/// How long a refusal, or an EHR that is away, is remembered: so long at most a request gets an old answer.
+/// How long a refusal, or an EHR that is away, is remembered: so long at most a request gets an old answer, unless the
+/// EHR itself asks for a longer pause (`Retry-After`).
 pub const REFUSAL_REMEMBERED: Duration = Duration::from_secs(5);
 
 /// What nobody has used for so long is dropped.
@@ -57,6 +58,8 @@ pub struct EhrAuthorization {
     pub scope: Option<Arc<str>>,
     /// Names this very token, so that exactly it can be forgotten. 0: it is no token.
     serial: u64,
+    /// Whether it was held already.
+    was_held: bool,
 }
 
 /// Gives each request the token that it needs. A clone shares the cache.
@@ -103,6 +106,7 @@ struct SlotState {
 #[derive(Clone)]
 struct Held {
     authorization: EhrAuthorization,
+    asked_at: Duration,
     renew_at: Duration,
     ends_at: Duration,
 }
@@ -161,7 +165,7 @@ impl EhrTokens {
             let refused = state.refusal(now);
             match &state.held {
                 Some(held) if now < held.ends_at => {
-                    let authorization = held.authorization.clone();
+                    let authorization = EhrAuthorization { was_held: true, ..held.authorization.clone() };
                     if now >= held.renew_at && refused.is_none() {
                         drop(self.flight(&mut state, &slot, activation));
                     }
@@ -175,6 +179,18 @@ impl EhrTokens {
             self.flight(&mut state, &slot, activation)
         };
         flight.await
+    }
+
+    /// How long ago the tokens that are held were asked for, by the activation's UID.
+    pub fn ages(&self) -> HashMap<String, Duration> {
+        let now = self.shared.clock.elapsed();
+        let slots = self.shared.slots();
+        let ages = slots.by_activation.iter().filter_map(|(uid, slots)| {
+            let held =
+                slots.iter().filter_map(|(_, slot)| slot.state().held.as_ref().map(|held| held.asked_at)).max()?;
+            Some((uid.clone(), now.saturating_sub(held)))
+        });
+        ages.collect()
     }
 
     /// Drops exactly the token that was used: the EHR answered 401 to it. A newer one stays.
@@ -288,7 +304,8 @@ impl Slot {
 impl SlotState {
     fn refusal(&self, now: Duration) -> Option<EhrTokenError> {
         let (since, error) = self.refused.as_ref()?;
-        (now.saturating_sub(*since) < REFUSAL_REMEMBERED).then(|| error.clone())
+        let remembered = error.retry_after().unwrap_or_default().max(REFUSAL_REMEMBERED);
+        (now.saturating_sub(*since) < remembered).then(|| error.clone())
     }
 }
 
@@ -372,7 +389,9 @@ impl Sharing {
                 header: Some(header),
                 scope: granted.scope.as_deref().map(Arc::from),
                 serial,
+                was_held: false,
             },
+            asked_at: started,
             renew_at: started.saturating_add(renew_after),
             ends_at: started.saturating_add(granted.lifetime.saturating_sub(margin)),
         })
@@ -433,10 +452,13 @@ impl Sharing {
         };
         let (head, body) = response.into_parts();
         let clock_skew_seconds = clock_skew(&head.headers, self.clock.as_ref());
-        let answer = match read_short(body, response::LONGEST, adapter.timeouts.idle).await {
+        let mut answer = match read_short(body, response::LONGEST, adapter.timeouts.idle).await {
             Ok(body) => response::read(head.status, &Zeroizing::new(Vec::from(body)), clock_skew_seconds),
             Err(error) => Err(error.into()),
         };
+        if let Err(EhrTokenError::Unavailable { retry_after, .. }) = &mut answer {
+            *retry_after = retry::retry_after(&head.headers, self.clock.now());
+        }
         Exchanged { answer, clock_skew_seconds, broke_off: false }
     }
 }
@@ -459,7 +481,12 @@ fn clock_skew(headers: &HeaderMap, clock: &dyn Clock) -> Option<i64> {
 impl EhrAuthorization {
     /// What stays the same until the configuration changes: no token, and so nothing to forget.
     fn constant(header: Option<HeaderValue>) -> Self {
-        Self { header, scope: None, serial: 0 }
+        Self { header, scope: None, serial: 0, was_held: true }
+    }
+
+    /// Whether no question to the EHR was needed; `None`: it is no token.
+    pub const fn was_held(&self) -> Option<bool> {
+        if self.serial == 0 { None } else { Some(self.was_held) }
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn read(status: StatusCode, body: &[u8], clock_skew_seconds: Option<i
         return unusable(format!("it answered {} (a redirect, which is not followed)", status.as_u16()));
     }
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-        return Err(EhrTokenError::Unavailable { status: status.as_u16() });
+        return Err(EhrTokenError::Unavailable { status: status.as_u16(), retry_after: None });
     }
     let error = json.as_ref().and_then(|json| json.get("error")).and_then(Value::as_str).and_then(error_code);
     let is_plain_refusal = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -171,8 +171,8 @@ mod tests {
             (200, r#"{"access_token":"t","token_type":"mac"}"#, unusable("its token_type is not Bearer")),
             (302, "", unusable("it answered 302 (a redirect, which is not followed)")),
             (404, "<html>", unusable("it answered 404")),
-            (503, "", Err(EhrTokenError::Unavailable { status: 503 })),
-            (429, r#"{"error":"slow_down"}"#, Err(EhrTokenError::Unavailable { status: 429 })),
+            (503, "", Err(EhrTokenError::Unavailable { status: 503, retry_after: None })),
+            (429, r#"{"error":"slow_down"}"#, Err(EhrTokenError::Unavailable { status: 429, retry_after: None })),
         ] {
             assert_eq!(answered(status, body), expected, "{status} {body}");
         }

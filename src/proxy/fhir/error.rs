@@ -42,6 +42,8 @@ pub(in crate::proxy) enum FhirError {
     AnswerBeyondScope,
     #[error("the EHR's answer cannot be judged by the token's scopes: {0}")]
     AnswerUnjudged(&'static str),
+    #[error("the link is not one of this gateway for this client, has expired, or leads to another host")]
+    LinkUnusable,
     #[error("the resource has another version than If-Match says")]
     VersionConflict,
 }
@@ -86,6 +88,7 @@ impl FhirError {
             Self::Forward(ForwardError::SessionOver) => Unauthorized::from(TokenRefused::SessionOver).refusal(gateway),
             Self::Forward(error) => error.refusal(),
             Self::NotWithinScope => app(StatusCode::NOT_FOUND, Code::NotWithinScope),
+            Self::LinkUnusable => app(StatusCode::NOT_FOUND, Code::LinkUnusable),
             Self::AnswerBeyondScope => app(StatusCode::FORBIDDEN, Code::AnswerBeyondScope),
             Self::VersionConflict => app(StatusCode::PRECONDITION_FAILED, Code::VersionConflict),
             Self::NotFhir(_) | Self::AnswerUnjudged(_) => {

@@ -74,6 +74,11 @@ impl Ehr {
         Self { url, reached }
     }
 
+    /// One that somebody else plays.
+    pub(super) fn at(url: String) -> Self {
+        Self { url, reached: Arc::default() }
+    }
+
     /// Everything that reached it so far.
     pub(super) fn reached(&self) -> Vec<Reached> {
         self.reached.lock().unwrap().clone()

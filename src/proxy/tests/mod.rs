@@ -3,15 +3,21 @@
 mod client_assertion;
 mod cors;
 mod ehr;
+mod faults;
 mod fhir;
 mod floods;
+mod fuzz;
 mod http;
+mod linked;
 mod listening;
+mod narrowed;
 mod odd_paths;
 mod private_api;
+mod seen;
 mod smuggling;
 mod tls;
 mod token;
+mod traces;
 mod user_launch;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -16,7 +16,7 @@ use super::scopes::{Ceiling, lower};
 use super::{Reports, scopes, unresolved};
 use crate::api;
 use crate::api::activation::{Connection, DroppedScope};
-use crate::api::common::PROBE_REQUESTED_ANNOTATION;
+use crate::api::common::{GIT_REVISION_ANNOTATION, PROBE_REQUESTED_ANNOTATION};
 use crate::values::code::Code;
 use crate::values::scope::ScopeSet;
 
@@ -233,6 +233,7 @@ fn finish(
     let suspended_by = suspended_by(key, object, Some(&draft));
     let ehr_authentication = draft.authentication?.with_key(settled.shares.get(key))?;
     let (uid, generation) = identity(&object.metadata);
+    let annotation = |name: &str| object.metadata.annotations.as_ref()?.get(name);
     Some(Activation {
         key: key.clone(),
         uid,
@@ -243,11 +244,8 @@ fn finish(
         suspended_by,
         credential_digest: authentication::digest(&ehr_authentication, &draft.gateway.data_adapter),
         ehr_authentication,
-        probe_requested_at: object
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(PROBE_REQUESTED_ANNOTATION).cloned()),
+        git_revision: annotation(GIT_REVISION_ANNOTATION).map(|revision| revision.chars().take(128).collect()),
+        probe_requested_at: annotation(PROBE_REQUESTED_ANNOTATION).cloned(),
         app: draft.app,
         gateway: draft.gateway,
     })
