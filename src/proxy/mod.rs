@@ -25,7 +25,7 @@ mod private_api;
 mod record;
 mod refusal;
 mod request_id;
-mod rewrite;
+pub mod rewrite;
 pub mod server;
 mod shared_state;
 mod signatures;
