@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::ObjectStatus;
+use crate::control::Statuses;
 use crate::snapshot::live::{LiveLocation, LiveObject, LiveRejection, LiveStatus};
 use crate::snapshot::resources::Rejection;
 use crate::snapshot::{ObjectReference, Published};
@@ -40,7 +40,7 @@ impl Teller {
         self,
         directory: Option<PathBuf>,
         mut published: watch::Receiver<Option<Arc<Published>>>,
-        mut statuses: watch::Receiver<Arc<Vec<ObjectStatus>>>,
+        mut statuses: watch::Receiver<Arc<Statuses>>,
         stop: CancellationToken,
     ) {
         loop {
@@ -59,7 +59,7 @@ impl Teller {
 }
 
 /// Puts statuses and the latest compilation together.
-fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &[ObjectStatus]) -> LiveStatus {
+fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &Statuses) -> LiveStatus {
     let references: HashMap<&ObjectReference, &Vec<ObjectReference>> = published
         .iter()
         .flat_map(|published| &published.reports)

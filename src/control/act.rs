@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::findings::{Asked, Findings, KeyTrouble, Probed};
 use super::plan::{Action, adapter_subject};
@@ -12,7 +12,7 @@ use crate::keys::secret::{gateway_secret, pair_secret};
 use crate::keys::{Created, KeySecret, KeyStoreError, make};
 use crate::outbound::probe::{self, Capabilities, ProbeFailure};
 use crate::outbound::{Clock, EhrAnswer, EhrClient, EhrOutcome, EhrTokens};
-use crate::snapshot::{Activation, DataAdapter, ObjectKey, Snapshot};
+use crate::snapshot::{Activation, DataAdapter, ObjectKey, Published, Snapshot};
 use crate::values::key::{GatewayIdentity, GatewayKeys, PairIdentity, ParsedKeyPair, Thumbprint};
 
 /// How many questions to the world outside may be under way at once.
@@ -116,8 +116,26 @@ impl Actor {
         Self { sink, client, tokens, clock, making, asking }
     }
 
-    /// Carries out one action against the snapshot that it was planned for.
-    pub async fn perform(&self, action: Action, snapshot: Arc<Snapshot>) -> Done {
+    /// Carries out one action when its turn comes, against what is compiled by then.
+    ///
+    /// Thousands may wait for their turn: meanwhile each holds neither a snapshot of its own nor the room to work in.
+    pub async fn perform(&self, action: Action, newest: watch::Receiver<Option<Arc<Published>>>) -> Done {
+        let turns = match action {
+            Action::CreatePairKey { .. } | Action::CreateGatewayKey { .. } => &self.making,
+            Action::LookForKey(_)
+            | Action::AskEhr(_)
+            | Action::ProveKey(..)
+            | Action::ProbeAdapter(_)
+            | Action::ProbeLaunch(_)
+            | Action::ProbeHealth(_) => &self.asking,
+        };
+        let _turn = turns.acquire().await;
+        let published = newest.borrow().clone();
+        let Some(published) = published else { return Done::Obsolete };
+        Box::pin(self.act(action, &published.snapshot)).await
+    }
+
+    async fn act(&self, action: Action, snapshot: &Snapshot) -> Done {
         match action {
             Action::CreatePairKey { namespace, identity, common_name } => {
                 let secret = ObjectKey::new(namespace.clone(), identity.secret_name());
@@ -132,7 +150,6 @@ impl Actor {
             Action::LookForKey(secret) => self.look_for_key(secret).await,
             Action::AskEhr(key) => {
                 let Some(activation) = snapshot.activations.get(&key) else { return Done::Obsolete };
-                let _permit = self.asking.acquire().await;
                 // The outcome is among the outcomes; the token waits for its first request.
                 let _ = self.tokens.ask(activation).await;
                 Done::Asked
@@ -142,7 +159,7 @@ impl Actor {
                 None => Done::Obsolete,
             },
             Action::ProbeAdapter(key) => match snapshot.data_adapters.get(&key) {
-                Some(adapter) => self.probe_adapter(adapter, &snapshot).await,
+                Some(adapter) => self.probe_adapter(adapter, snapshot).await,
                 None => Done::Obsolete,
             },
             Action::ProbeLaunch(key) => {
@@ -150,7 +167,6 @@ impl Actor {
                 let Some((app, uri)) = app.and_then(|app| Some((app, app.launch_uri.as_ref()?))) else {
                     return Done::Obsolete;
                 };
-                let _permit = self.asking.acquire().await;
                 let result = probe::launch_uri(&self.client, uri).await;
                 Done::Launch(app.uid.clone(), self.answer(uri.as_str(), result))
             }
@@ -159,7 +175,6 @@ impl Actor {
                 let Some((app, uri)) = app.and_then(|app| Some((app, app.health_uri.as_ref()?))) else {
                     return Done::Obsolete;
                 };
-                let _permit = self.asking.acquire().await;
                 let result = probe::health_uri(&self.client, uri).await;
                 Done::Health(app.uid.clone(), self.answer(uri.as_str(), result))
             }
@@ -190,7 +205,6 @@ impl Actor {
         identity: PairIdentity,
         common_name: String,
     ) -> Result<KeySecret, KeyFailure> {
-        let _permit = self.making.acquire().await.map_err(|_| KeyFailure::Interrupted)?;
         let store = self.sink.key_store();
         if let Some(existing) = store.get(namespace, &identity.secret_name()).await? {
             return self.adopt_pair(&identity, existing);
@@ -235,7 +249,6 @@ impl Actor {
     }
 
     async fn create_gateway_key(&self, namespace: &str, identity: &GatewayIdentity) -> Result<KeySecret, KeyFailure> {
-        let _permit = self.making.acquire().await.map_err(|_| KeyFailure::Interrupted)?;
         let store = self.sink.key_store();
         if let Some(existing) = store.get(namespace, &identity.secret_name()).await? {
             return adopt_gateway(identity, existing);
@@ -273,7 +286,6 @@ impl Actor {
         let pair = activation.ehr_authentication.key_pair().map(|(pair, _)| pair);
         let key = pair.and_then(|pair| pair.revisions.iter().find(|own| own.thumbprint == thumbprint));
         let Some(key) = key else { return Done::Obsolete };
-        let _permit = self.asking.acquire().await;
         let answer = match self.tokens.prove(activation, key).await {
             Ok(()) => EhrAnswer::Accepted,
             Err(error) => match EhrAnswer::of(&error) {
@@ -303,7 +315,6 @@ impl Actor {
             .values()
             .filter(|activation| activation.gateway.data_adapter.uid == adapter.uid && activation.live_at(now).is_ok())
             .find_map(|activation| activation.ehr_authentication.client_id());
-        let _permit = self.asking.acquire().await;
         let result = probe::capabilities(&self.client, adapter, client_id).await;
         Done::Adapter(adapter.uid.clone(), self.answer(&adapter_subject(adapter), result))
     }

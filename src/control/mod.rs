@@ -34,7 +34,7 @@ use self::pass::{Pass, pass};
 use self::plan::{Action, missing};
 use self::rotate::Step;
 use self::sink::{Recorded, Sink};
-pub use self::status::{ObjectStatus, Serving};
+pub use self::status::{ObjectStatus, Serving, Statuses};
 use crate::outbound::{Clock, EhrClient, EhrTokens};
 use crate::snapshot::{Kind, ObjectKey, Published};
 
@@ -65,7 +65,7 @@ pub struct Control {
     tools: Tools,
     inputs: watch::Receiver<Option<Arc<Published>>>,
     probes: mpsc::Receiver<Probe>,
-    statuses: watch::Sender<Arc<Vec<ObjectStatus>>>,
+    statuses: watch::Sender<Arc<Statuses>>,
     first_keys: watch::Sender<bool>,
     recorded: Recorded,
 }
@@ -73,7 +73,7 @@ pub struct Control {
 /// What others see of a control plane that runs. A clone sees the same.
 #[derive(Clone, Debug)]
 pub struct ControlHandle {
-    statuses: watch::Receiver<Arc<Vec<ObjectStatus>>>,
+    statuses: watch::Receiver<Arc<Statuses>>,
     first_keys: watch::Receiver<bool>,
     probes: mpsc::Sender<Probe>,
 }
@@ -87,7 +87,7 @@ struct Probe {
 
 impl ControlHandle {
     /// The statuses of all objects, by kind, namespace and name; a new value whenever one changes.
-    pub fn statuses(&self) -> watch::Receiver<Arc<Vec<ObjectStatus>>> {
+    pub fn statuses(&self) -> watch::Receiver<Arc<Statuses>> {
         self.statuses.clone()
     }
 
@@ -155,7 +155,7 @@ impl Control {
                     let serving = serving.borrow_and_update().clone();
                     let pass = look(&tools, &mut state, published, serving).await;
                     tell(&tools, &mut state, pass.recorded, &statuses).await;
-                    start(&mut state, &pass.actions, published, &actor, &mut work);
+                    start(&mut state, &pass.actions, &inputs, &actor, &mut work);
                     settle_first_keys(&mut state, published, &first_keys);
                     answer_probes(&mut state, published);
                     pass.next
@@ -233,7 +233,7 @@ async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serv
 }
 
 /// Writes and shows what changed, if anything did.
-async fn tell(tools: &Tools, state: &mut State, recorded: Recorded, statuses: &watch::Sender<Arc<Vec<ObjectStatus>>>) {
+async fn tell(tools: &Tools, state: &mut State, recorded: Recorded, statuses: &watch::Sender<Arc<Statuses>>) {
     if recorded == state.recorded && state.is_written {
         return;
     }
@@ -251,7 +251,7 @@ async fn tell(tools: &Tools, state: &mut State, recorded: Recorded, statuses: &w
 fn start(
     state: &mut State,
     actions: &[Action],
-    published: &Arc<Published>,
+    inputs: &watch::Receiver<Option<Arc<Published>>>,
     actor: &Actor,
     work: &mut JoinSet<Finished>,
 ) {
@@ -262,8 +262,8 @@ fn start(
         if let Action::AskEhr(activation) = action {
             state.findings.asked_for.remove(activation);
         }
-        let (actor, action, snapshot) = (actor.clone(), action.clone(), Arc::clone(&published.snapshot));
-        work.spawn(async move { Finished { done: actor.perform(action.clone(), snapshot).await, action } });
+        let (actor, action, newest) = (actor.clone(), action.clone(), inputs.clone());
+        work.spawn(async move { Finished { done: actor.perform(action.clone(), newest).await, action } });
     }
     // What is wanted of an activation that cannot be asked is done with.
     let asked = |key: &ObjectKey| state.busy.contains(&Action::AskEhr(key.clone()));
@@ -302,7 +302,7 @@ fn answer_probes(state: &mut State, published: &Published) {
             .objects
             .iter()
             .find(|status| status.object.kind == Kind::Activation && status.object.key == probe.activation)
-            .cloned();
+            .map(|status| ObjectStatus::clone(status));
         // Whoever asked may have gone; that is their affair.
         let _ = probe.answer.send(status);
     }

@@ -1,6 +1,7 @@
 //! One pass: from what was compiled and found out to what is told, recorded and done. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -37,7 +38,7 @@ pub fn pass(
     let mut accepted_before = BTreeSet::new();
     let mut steps = Vec::new();
     let mut looks = Vec::new();
-    let told: HashMap<&ObjectReference, &ObjectStatus> =
+    let told: HashMap<&ObjectReference, &Arc<ObjectStatus>> =
         previous.objects.iter().map(|status| (&status.object, status)).collect();
     for report in &published.reports {
         looks.extend(report.next_change(now));

@@ -90,7 +90,7 @@ impl Standalone {
         }
     }
 
-    fn status(&self, kind: Kind, name: &str) -> ObjectStatus {
+    fn status(&self, kind: Kind, name: &str) -> Arc<ObjectStatus> {
         let object = ObjectReference::new(kind, ObjectKey::new("default", name));
         let statuses = self.handle.statuses();
         let statuses = statuses.borrow();
@@ -118,9 +118,9 @@ impl Standalone {
     }
 
     fn keys(&self) -> Vec<(u64, String)> {
-        let status = self.status(Kind::Activation, "act").status;
+        let status = self.status(Kind::Activation, "act");
         let key = |key: &Value| (key["revision"].as_u64().unwrap(), key["state"].as_str().unwrap().to_owned());
-        status["keys"].as_array().map(|keys| keys.iter().map(key).collect()).unwrap_or_default()
+        status.status["keys"].as_array().map(|keys| keys.iter().map(key).collect()).unwrap_or_default()
     }
 }
 

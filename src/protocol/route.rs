@@ -13,6 +13,17 @@ use crate::values::code::Code;
 pub enum Endpoint<'snapshot, 'path> {
     /// `B/oauth2/token`
     Token(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/authorize`
+    Authorize(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/callback`: where the EHR sends users back to.
+    Callback(&'snapshot Arc<Gateway>),
+    /// `B/launch/<app>`: where the EHR starts an app.
+    Launch {
+        /// The gateway.
+        gateway: &'snapshot Arc<Gateway>,
+        /// What stands below `B/launch/`.
+        app: &'path str,
+    },
     /// `B/oauth2/jwks`
     Jwks(&'snapshot Arc<Gateway>),
     /// `B/fhir/.well-known/smart-configuration`
@@ -46,6 +57,12 @@ pub enum Endpoint<'snapshot, 'path> {
 pub enum EndpointClass {
     /// The token endpoint.
     Token,
+    /// The authorization endpoint.
+    Authorize,
+    /// The way back from the EHR.
+    Callback,
+    /// A launch from the EHR.
+    Launch,
     /// The gateway's own keys.
     Jwks,
     /// SMART discovery.
@@ -71,6 +88,9 @@ impl EndpointClass {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Authorize => "authorize",
+            Self::Callback => "callback",
+            Self::Launch => "launch",
             Self::Jwks => "jwks",
             Self::SmartConfiguration => "smart-configuration",
             Self::Metadata => "metadata",
@@ -121,6 +141,9 @@ impl Endpoint<'_, '_> {
     pub const fn class(&self) -> EndpointClass {
         match self {
             Self::Token(_) => EndpointClass::Token,
+            Self::Authorize(_) => EndpointClass::Authorize,
+            Self::Callback(_) => EndpointClass::Callback,
+            Self::Launch { .. } => EndpointClass::Launch,
             Self::Jwks(_) => EndpointClass::Jwks,
             Self::SmartConfiguration(_) => EndpointClass::SmartConfiguration,
             Self::Metadata(_) => EndpointClass::Metadata,
@@ -136,6 +159,9 @@ impl Endpoint<'_, '_> {
     pub const fn gateway(&self) -> Option<&Arc<Gateway>> {
         match self {
             Self::Token(gateway)
+            | Self::Authorize(gateway)
+            | Self::Callback(gateway)
+            | Self::Launch { gateway, .. }
             | Self::Jwks(gateway)
             | Self::SmartConfiguration(gateway)
             | Self::Metadata(gateway)
@@ -151,6 +177,9 @@ impl Endpoint<'_, '_> {
     pub const fn allowed_methods(&self) -> &'static str {
         match self {
             Self::Token(_) => "POST",
+            // OpenID Connect Core §3.1.2.1 and SMART's `authorize-post` ask for both.
+            Self::Authorize(_) => "GET, POST",
+            Self::Callback(_) | Self::Launch { .. } => "GET",
             Self::Fhir { .. } | Self::PrivateApi { .. } => "GET, HEAD, POST, PUT, PATCH, DELETE",
             Self::Jwks(_)
             | Self::SmartConfiguration(_)
@@ -190,6 +219,8 @@ fn within<'snapshot, 'path>(
 ) -> Result<Endpoint<'snapshot, 'path>, RouteError> {
     match path {
         "/oauth2/token" => return Ok(Endpoint::Token(gateway)),
+        "/oauth2/authorize" => return Ok(Endpoint::Authorize(gateway)),
+        "/oauth2/callback" => return Ok(Endpoint::Callback(gateway)),
         "/oauth2/jwks" => return Ok(Endpoint::Jwks(gateway)),
         "/.well-known/openid-configuration" => return Ok(Endpoint::OpenIdConfiguration(gateway)),
         "/fhir/.well-known/smart-configuration" => return Ok(Endpoint::SmartConfiguration(gateway)),
@@ -202,6 +233,9 @@ fn within<'snapshot, 'path>(
     }
     if let Some(rest) = below("/api") {
         return Ok(Endpoint::PrivateApi { gateway, rest });
+    }
+    if let Some(app) = path.strip_prefix("/launch/").filter(|app| !app.is_empty() && !app.contains('/')) {
+        return Ok(Endpoint::Launch { gateway, app });
     }
     Err(RouteError::EndpointUnknown(gateway.key.clone()))
 }
@@ -222,6 +256,9 @@ mod tests {
     fn every_url_of_a_gateway_has_its_endpoint() {
         for (path, class) in [
             ("/default/epic/oauth2/token", EndpointClass::Token),
+            ("/default/epic/oauth2/authorize", EndpointClass::Authorize),
+            ("/default/epic/oauth2/callback", EndpointClass::Callback),
+            ("/default/epic/launch/growth-chart", EndpointClass::Launch),
             ("/default/epic/oauth2/jwks", EndpointClass::Jwks),
             ("/default/epic/fhir", EndpointClass::Fhir),
             ("/default/epic/fhir/", EndpointClass::Fhir),
@@ -244,7 +281,10 @@ mod tests {
             ("/default/epicx/fhir", Code::GatewayUnknown),
             ("/default/epic", Code::EndpointUnknown),
             ("/default/epic/oauth2/token/", Code::EndpointUnknown),
-            ("/default/epic/oauth2/authorize", Code::EndpointUnknown),
+            ("/default/epic/oauth2/authorize/", Code::EndpointUnknown),
+            ("/default/epic/launch", Code::EndpointUnknown),
+            ("/default/epic/launch/", Code::EndpointUnknown),
+            ("/default/epic/launch/a/b", Code::EndpointUnknown),
             ("/default/epic/fhirs", Code::EndpointUnknown),
             ("/default/epic/fhir/../api", Code::PathRefused),
             ("/default/epic/fhir/%2e%2e/api", Code::PathRefused),

@@ -56,7 +56,10 @@ impl Cors {
                     .and_then(|(origin, _)| HeaderValue::from_str(origin).ok());
                 Self::Listed(allowed)
             }
-            EndpointClass::Unknown => Self::Closed,
+            // A browser goes there itself, no page calls.
+            EndpointClass::Authorize | EndpointClass::Callback | EndpointClass::Launch | EndpointClass::Unknown => {
+                Self::Closed
+            }
         }
     }
 

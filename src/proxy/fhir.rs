@@ -2,16 +2,20 @@
 //! as it streams.
 
 mod answer;
+mod bulk;
 mod current;
 mod error;
+mod follow;
 mod judged;
+mod links;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 
 pub(super) use answer::pass_on;
@@ -23,12 +27,14 @@ use super::forward::{Credentials, Draft, Outgoing};
 use super::headers::{self, IF_NONE_EXIST};
 use super::record::Record;
 use super::request_id::RequestId;
+use super::rewrite::Pages;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::constrain;
-use crate::protocol::fhir::{self, Access, Interaction, Parts};
+use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
 use crate::protocol::jwt::Bearer;
 use crate::protocol::{form, media_type};
 use crate::snapshot::{Gateway, Snapshot};
+use links::{Asked, Links};
 
 /// The form of a search is read whole before anything is decided.
 const LONGEST_FORM: usize = 256 * 1024;
@@ -59,6 +65,11 @@ impl Proxy {
         let query = head.uri.query();
         let bearer = self.bearer(snapshot, gateway, &head.headers, query, now, record).await?;
 
+        let call = EhrCall { gateway, bearer: &bearer, request_id };
+        if let Some(token) = rest.strip_prefix(links::PREFIX) {
+            return self.follow(&request, &call, token, record).await;
+        }
+
         let mut sent = headers::of_request(&head.headers);
         let content_type = headers::single(&sent, &CONTENT_TYPE)?.map(str::to_owned);
         let if_none_exist = headers::single(&sent, &IF_NONE_EXIST)?.map(str::to_owned);
@@ -75,19 +86,18 @@ impl Proxy {
         refuse_compressed(&head.headers)?;
         let accept = accept(&head.headers, interaction == Interaction::Read("Binary"))?;
 
-        let access = Access {
-            scopes: &bearer.scopes,
-            patient: bearer.session.as_ref().and_then(|session| session.patient.as_deref()),
-        };
+        let access = access(&bearer);
         let decide = |body: Option<&[u8]>| fhir::decide(&access, &gateway.operations, &interaction, &parts, body);
         let bases = [gateway.data_adapter.fhir_base.without_slash(), gateway.fhir_base.as_str()];
         let read = |body, limit| async move {
             body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
         };
         let mut query = query.map(std::borrow::Cow::Borrowed);
+        let mut asked_form = None;
         let (permit, outgoing) = if interaction.has_form() {
             let form = read(body, LONGEST_FORM).await?;
             let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
+            asked_form = Some(text.to_owned());
             let permit = decide(Some(&form))?;
             // Without the client's parameters: a charset would have the EHR read other names than were judged.
             sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
@@ -113,19 +123,14 @@ impl Proxy {
             };
             (permit, outgoing)
         };
-        if matches!(interaction, Interaction::ConditionalCreate(_)) {
-            let criteria = constrain::append(if_none_exist.as_deref(), &permit.if_none_exist);
-            let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&criteria).ok());
-            sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
-        } else {
-            sent.remove(IF_NONE_EXIST);
-        }
+        hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
             sent.remove(CONTENT_TYPE);
         }
         sent.insert(ACCEPT, accept);
 
-        let call = EhrCall { gateway, bearer: &bearer, request_id };
+        let is_export = interaction.is_export();
+        hold_to_time(&mut sent, is_export);
         if let Some(condition) = &permit.current {
             let if_match = self.current_version(&call, rest, condition, &sent).await?;
             current::hold_to_version(&mut sent, if_match)?;
@@ -146,29 +151,86 @@ impl Proxy {
             body: outgoing,
         };
         let answer = self.call(&call, draft).await?;
-        let is_binary = interaction == Interaction::Read("Binary");
+        let links = (is_export || follow::has_pages(&interaction))
+            .then(|| Links::new(gateway, &bearer, Asked::new(&parts, asked_form.as_deref()), now));
+        if is_export && let Some(started) = links.as_ref().and_then(|links| follow::kicked_off(&answer, links)) {
+            return Ok(started);
+        }
+        let mut answer = self.finish(&call, answer, (&permit, &interaction), links).await?;
+        if head.method == Method::HEAD && permit.answer.is_some() {
+            *answer.body_mut() = body::full(Bytes::new());
+        }
+        Ok(answer)
+    }
+
+    /// Judges an answer where the permit asks for it, and makes it ours.
+    async fn finish(
+        &self,
+        call: &EhrCall<'_>,
+        answer: Response<Incoming>,
+        (permit, interaction): (&Permit, &Interaction<'_>),
+        links: Option<Links>,
+    ) -> Result<Response<Body>, FhirError> {
+        let pages = links.map(|links| -> Box<dyn Pages> { Box::new(links) });
         match &permit.answer {
-            None => pass_on(gateway, answer, is_binary),
+            None => pass_on(call.gateway, answer, *interaction == Interaction::Read("Binary"), pages),
             Some(condition) => {
-                let answer = judged::judge(gateway, answer, condition, &interaction).await?;
-                let mut answer = pass_on(gateway, answer, false)?;
-                if head.method == Method::HEAD {
-                    *answer.body_mut() = body::full(Bytes::new());
-                }
-                Ok(answer)
+                let answer = judged::judge(call.gateway, answer, condition, interaction).await?;
+                pass_on(call.gateway, answer, false, pages)
             }
         }
     }
 
     /// Calls the EHR with the activation's credentials.
-    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<hyper::body::Incoming>, FhirError> {
+    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<Incoming>, FhirError> {
         let adapter = &call.gateway.data_adapter;
         let activation = &call.bearer.activation;
         if let Some(client_id) = epic_client_id(adapter, activation.ehr_authentication.client_id()) {
             draft.headers.insert(EPIC_CLIENT_ID, client_id);
         }
-        let credentials = Credentials::Activation(activation);
+        let credentials = match &call.bearer.session {
+            Some(session) => Credentials::Session(activation, session),
+            None => Credentials::Activation(activation),
+        };
         Ok(self.forward(adapter, &credentials, draft, call.request_id).await?)
+    }
+}
+
+/// What a token gives.
+fn access(bearer: &Bearer) -> Access<'_> {
+    Access { scopes: &bearer.scopes, patient: bearer.session.as_ref().and_then(|session| session.patient.as_deref()) }
+}
+
+/// `If-None-Exist` goes with a create only, and is held to what the scopes reach.
+fn hold_if_none_exist(
+    sent: &mut HeaderMap,
+    interaction: &Interaction<'_>,
+    given: Option<&str>,
+    permit: &Permit,
+) -> Result<(), FhirError> {
+    sent.remove(IF_NONE_EXIST);
+    if matches!(interaction, Interaction::ConditionalCreate(_)) {
+        let criteria = constrain::append(given, &permit.if_none_exist);
+        let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&criteria).ok());
+        sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
+    }
+    Ok(())
+}
+
+/// An export is asked for in no other way than `respond-async`; anything else is answered at once, since the place to
+/// ask later would be the EHR's.
+fn hold_to_time(sent: &mut HeaderMap, is_export: bool) {
+    const PREFER: HeaderName = HeaderName::from_static("prefer");
+    const LATER: &str = "respond-async";
+    let given: Vec<&str> = sent.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).collect();
+    let others = given.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|preference| {
+        !preference.is_empty() && !preference.get(..LATER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(LATER))
+    });
+    let kept: Vec<&str> = others.chain(is_export.then_some(LATER)).collect();
+    if kept.is_empty() {
+        sent.remove(PREFER);
+    } else if let Ok(value) = HeaderValue::from_str(&kept.join(", ")) {
+        sent.insert(PREFER, value);
     }
 }
 

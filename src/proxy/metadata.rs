@@ -86,7 +86,7 @@ impl Proxy {
             body: Outgoing::Whole(bytes::Bytes::new()),
         };
         let answer = self.forward(adapter, &Credentials::Open, draft, request_id).await.map_err(FhirError::from)?;
-        let answer = pass_on(gateway, answer, false)?;
+        let answer = pass_on(gateway, answer, false, None)?;
         if answer.status() != StatusCode::OK || head.method == Method::HEAD {
             return Ok(answer);
         }

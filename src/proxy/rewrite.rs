@@ -9,6 +9,7 @@
 //!
 //! What is not changed is not copied: a piece in which nothing changes is passed on as it came.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -28,15 +29,17 @@ const LONGEST_LINK: usize = 64 * 1024;
 
 /// No FHIR: the answer breaks off here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unrewritable {
+pub enum Unrewritable {
+    /// Deeper nesting than any resource has.
     #[error("the EHR's answer is nested too deeply")]
     TooDeep,
+    /// A page's link that cannot be looked at.
     #[error("a link in the EHR's answer is too long, or no JSON")]
     Link,
 }
 
 /// What becomes of the links of a Bundle's pages.
-pub(super) trait Pages: Send {
+pub trait Pages: Send {
     /// The link in place of this one, by its relation (`next`, `previous`, `self`, …).
     fn place(&self, relation: &str, url: &str) -> String;
 }
@@ -93,7 +96,7 @@ enum State {
 }
 
 /// Rewrites one body.
-pub(super) struct Rewriter {
+pub struct Rewriter {
     from: Box<[u8]>,
     to: Box<[u8]>,
     pages: Option<Box<dyn Pages>>,
@@ -106,9 +109,15 @@ pub(super) struct Rewriter {
     link: Option<Vec<u8>>,
 }
 
+impl fmt::Debug for Rewriter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Rewriter").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 impl Rewriter {
     /// From one base to another, both without a slash at the end.
-    pub(super) fn new(from: &str, to: &str) -> Self {
+    pub fn new(from: &str, to: &str) -> Self {
         Self {
             from: from.as_bytes().into(),
             to: to.as_bytes().into(),
@@ -123,15 +132,15 @@ impl Rewriter {
     }
 
     /// With another say about the links of pages than moving them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the links of searches are built on it"))]
-    pub(super) fn with_pages(mut self, pages: Box<dyn Pages>) -> Self {
+    #[must_use]
+    pub fn with_pages(mut self, pages: Box<dyn Pages>) -> Self {
         self.pages = Some(pages);
         self
     }
 
     /// Takes the next piece. Either it may be passed on as it is (`true`; nothing was added to `out`), or what can be
     /// passed on was added to `out`.
-    pub(super) fn push(&mut self, input: &[u8], out: &mut BytesMut) -> Result<bool, Unrewritable> {
+    pub fn push(&mut self, input: &[u8], out: &mut BytesMut) -> Result<bool, Unrewritable> {
         let mut piece = Piece { input, at: 0, passed: 0, out };
         let is_fresh = self.link.is_none();
         while piece.at < input.len() {
@@ -151,7 +160,7 @@ impl Rewriter {
     }
 
     /// What is still held back, when the body has ended. A link that broke off is dropped: it was not looked at.
-    pub(super) fn finish(&mut self, out: &mut BytesMut) {
+    pub fn finish(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(&self.held);
         self.held.clear();
     }

@@ -9,13 +9,17 @@ use crate::protocol::jwt::Bearer;
 use crate::snapshot::Gateway;
 use crate::store::{Address, Kind, Records, Sealer};
 
+/// What seals for a gateway; `None` while it has no keys.
+pub(super) fn sealer(gateway: &Gateway) -> Option<Sealer> {
+    let current = gateway.signing.current.as_ref()?;
+    let others = gateway.signing.revisions.iter().filter(|key| key.revision != current.revision);
+    Some(Sealer::new(&gateway.key.to_string(), &current.keys.sealing, others.map(|key| &key.keys.sealing)))
+}
+
 impl Proxy {
     /// What the gateway keeps and finds; `None` while it has no keys, and so nothing to seal with.
     pub(super) fn records(&self, gateway: &Gateway) -> Option<Records> {
-        let current = gateway.signing.current.as_ref()?;
-        let others = gateway.signing.revisions.iter().filter(|key| key.revision != current.revision);
-        let others = others.map(|key| &key.keys.sealing);
-        let sealer = Sealer::new(&gateway.key.to_string(), &current.keys.sealing, others);
+        let sealer = sealer(gateway)?;
         Some(Records::new(Arc::clone(&self.store), Arc::new(sealer)))
     }
 

@@ -24,11 +24,13 @@ pub enum Kind {
     Claim,
     /// How often somebody presented a wrong secret.
     Attempts,
+    /// A link that is sealed and kept nowhere: whoever holds it brings it back.
+    Link,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Assertion,
         Self::Code,
         Self::Launch,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Revocation,
         Self::Claim,
         Self::Attempts,
+        Self::Link,
     ];
 
     /// The word for it.
@@ -50,6 +53,7 @@ impl Kind {
             Self::Revocation => "revocation",
             Self::Claim => "claim",
             Self::Attempts => "attempts",
+            Self::Link => "link",
         }
     }
 
@@ -64,6 +68,7 @@ impl Kind {
             Self::Revocation => 6,
             Self::Claim => 7,
             Self::Attempts => 8,
+            Self::Link => 9,
         }
     }
 }

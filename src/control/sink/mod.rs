@@ -6,15 +6,15 @@ pub mod kubernetes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::status::ObjectStatus;
+use super::status::Statuses;
 use crate::keys::{KeySecret, KeyStore};
 use crate::snapshot::resources::Observed;
 
 /// What the control plane tells and records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// The statuses, by kind, namespace and name.
-    pub objects: Vec<ObjectStatus>,
+    /// The statuses, by kind, namespace and name. Whoever keeps one shares it: there are thousands.
+    pub objects: Statuses,
     /// What is read back.
     pub observed: Observed,
 }

@@ -7,6 +7,7 @@ mod conditions;
 mod ladder;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,11 @@ use crate::snapshot::report::{Detail, Verdict};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published, Report};
 use crate::values::code::Code;
 
+/// Statuses, by kind, namespace and name.
+pub type Statuses = Vec<Arc<ObjectStatus>>;
+
 /// The status of one object, as an API server, `/status` and the state file hold it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectStatus {
     /// The object.
     #[serde(flatten)]
@@ -106,14 +110,19 @@ pub struct View<'pass> {
     /// Who serves.
     pub serving: &'pass Serving,
     /// What was told last.
-    pub previous: &'pass HashMap<&'pass ObjectReference, &'pass ObjectStatus>,
+    pub previous: &'pass HashMap<&'pass ObjectReference, &'pass Arc<ObjectStatus>>,
     /// This moment.
     pub now: Timestamp,
 }
 
-/// The statuses of all objects of our four kinds, in the order of the reports.
-pub fn statuses(view: &View<'_>) -> Vec<ObjectStatus> {
-    view.published.reports.iter().filter_map(|report| status(view, report)).collect()
+/// The statuses of all objects of our four kinds, in the order of the reports. One that says what it said before is the
+/// very one.
+pub fn statuses(view: &View<'_>) -> Statuses {
+    let told = |status: ObjectStatus| match view.previous.get(&status.object) {
+        Some(before) if ***before == status => Arc::clone(before),
+        Some(_) | None => Arc::new(status),
+    };
+    view.published.reports.iter().filter_map(|report| status(view, report)).map(told).collect()
 }
 
 fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
@@ -163,7 +172,7 @@ struct Told<'pass> {
 
 impl<'pass> Told<'pass> {
     fn of(view: &View<'pass>, report: &Report) -> Self {
-        let status = view.previous.get(&report.object).copied().filter(|told| told.uid == report.uid);
+        let status = view.previous.get(&report.object).map(|told| &***told).filter(|told| told.uid == report.uid);
         let conditions = status.map(ObjectStatus::conditions).unwrap_or_default();
         Self { status, conditions, generation: report.generation }
     }

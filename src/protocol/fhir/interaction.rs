@@ -153,6 +153,11 @@ impl Interaction<'_> {
         }
     }
 
+    /// Whether it starts a Bulk Data export.
+    pub fn is_export(&self) -> bool {
+        matches!(self, Self::Operation { name: "$export", .. })
+    }
+
     /// Whether search parameters stand in the body, which must then be read before anything is decided.
     pub const fn has_form(&self) -> bool {
         matches!(self, Self::SearchTypeByPost(_) | Self::SearchSystemByPost)

@@ -10,7 +10,7 @@ use super::error::FhirError;
 use crate::protocol::media_type;
 use crate::proxy::body::{self, Body, BoxError, Watched};
 use crate::proxy::headers::{self, MovedBase};
-use crate::proxy::rewrite::{Rewriter, Rewritten};
+use crate::proxy::rewrite::{Pages, Rewriter, Rewritten};
 use crate::snapshot::Gateway;
 
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
@@ -21,6 +21,7 @@ pub(in crate::proxy) fn pass_on<Content>(
     gateway: &Gateway,
     answer: Response<Content>,
     is_binary: bool,
+    pages: Option<Box<dyn Pages>>,
 ) -> Result<Response<Body>, FhirError>
 where
     Content: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -45,7 +46,12 @@ where
     let body = if is_empty {
         body::full(Bytes::new())
     } else if is_json {
-        Rewritten::new(watched, Rewriter::new(moved.from, moved.to)).boxed_unsync()
+        let rewriter = Rewriter::new(moved.from, moved.to);
+        let rewriter = match pages {
+            Some(pages) => rewriter.with_pages(pages),
+            None => rewriter,
+        };
+        Rewritten::new(watched, rewriter).boxed_unsync()
     } else {
         watched.boxed_unsync()
     };

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::protocol::fhir::Denial;
+use crate::protocol::jwt::TokenRefused;
 use crate::proxy::bearer::{Unauthorized, challenge};
 use crate::proxy::body::BodyError;
 use crate::proxy::forward::{ForwardError, body_refusal};
@@ -41,6 +42,8 @@ pub(in crate::proxy) enum FhirError {
     AnswerBeyondScope,
     #[error("the EHR's answer cannot be judged by the token's scopes: {0}")]
     AnswerUnjudged(&'static str),
+    #[error("the link is not one of this gateway for this client, has expired, or leads to another host")]
+    LinkUnusable,
     #[error("the resource has another version than If-Match says")]
     VersionConflict,
 }
@@ -82,8 +85,10 @@ impl FhirError {
             Self::Compressed => app(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::ContentTypeRefused),
             Self::Body(error) => body_refusal(*error),
             Self::Form => app(StatusCode::BAD_REQUEST, Code::ParameterRefused),
+            Self::Forward(ForwardError::SessionOver) => Unauthorized::from(TokenRefused::SessionOver).refusal(gateway),
             Self::Forward(error) => error.refusal(),
             Self::NotWithinScope => app(StatusCode::NOT_FOUND, Code::NotWithinScope),
+            Self::LinkUnusable => app(StatusCode::NOT_FOUND, Code::LinkUnusable),
             Self::AnswerBeyondScope => app(StatusCode::FORBIDDEN, Code::AnswerBeyondScope),
             Self::VersionConflict => app(StatusCode::PRECONDITION_FAILED, Code::VersionConflict),
             Self::NotFhir(_) | Self::AnswerUnjudged(_) => {

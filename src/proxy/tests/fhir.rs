@@ -198,7 +198,7 @@ async fn a_bundles_links_lead_to_the_gateway() {
         fhir_json(
             200,
             &format!(
-                r#"{{"resourceType":"Bundle","link":[{{"relation":"next","url":"http://{host}/fhir?page=2"}}],"entry":[{{"fullUrl":"http://{host}/fhir/Patient/1"}}]}}"#
+                r#"{{"resourceType":"Bundle","link":[{{"relation":"self","url":"http://{host}/fhir/Patient?name=a"}}],"entry":[{{"fullUrl":"http://{host}/fhir/Patient/1"}}]}}"#
             ),
         )
     })
@@ -209,7 +209,7 @@ async fn a_bundles_links_lead_to_the_gateway() {
     assert_eq!(
         setup.get("/epic/fhir/Patient?name=a", &token).await.json(),
         json!({
-            "resourceType": "Bundle", "link": [{"relation": "next", "url": format!("{base}?page=2")}],
+            "resourceType": "Bundle", "link": [{"relation": "self", "url": format!("{base}/Patient?name=a")}],
             "entry": [{"fullUrl": format!("{base}/Patient/1")}],
         })
     );

@@ -8,7 +8,9 @@ mod fhir;
 mod floods;
 mod fuzz;
 mod http;
+mod linked;
 mod listening;
+mod narrowed;
 mod odd_paths;
 mod private_api;
 mod seen;
@@ -16,6 +18,7 @@ mod smuggling;
 mod tls;
 mod token;
 mod traces;
+mod user_launch;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -236,7 +236,7 @@ async fn sweep_regularly(writer: writer::WeakWriter, revocations: Arc<Revocation
 fn limit(kind: Kind) -> u64 {
     match kind {
         // Anybody can begin these, so a flood of them must not take the room of the others, nor the disk.
-        Kind::Launch => 50_000,
+        Kind::Launch | Kind::Link => 50_000,
         Kind::Assertion | Kind::Code | Kind::Claim | Kind::Attempts => 200_000,
         Kind::Session | Kind::Family => 500_000,
         Kind::Revocation => 1_000_000,

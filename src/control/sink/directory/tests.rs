@@ -22,12 +22,12 @@ fn recorded() -> Recorded {
     };
     let activation = ObservedActivation { keys: vec![key], accepted_before: true };
     Recorded {
-        objects: vec![ObjectStatus {
+        objects: vec![Arc::new(ObjectStatus {
             object: ObjectReference::new(Kind::Activation, ObjectKey::new("default", "act")),
             uid: "uid".into(),
             generation: 3,
             status: json!({"observedGeneration": 3}),
-        }],
+        })],
         observed: Observed {
             activations: [("default/act".to_owned(), activation)].into(),
             gateways: [("default/gate".to_owned(), 2)].into(),

@@ -1,8 +1,8 @@
 //! What statuses say already: so that the same is not written twice, and a transition is seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
@@ -10,10 +10,9 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::events::Transition;
-use crate::api::{self, ConditionStatus};
+use crate::api::{self, Condition};
 use crate::control::ObjectStatus;
 use crate::control::sink::Recorded;
 use crate::snapshot::resources::{Observed, ObservedActivation};
@@ -23,76 +22,42 @@ use crate::values::api_failure::ApiFailure;
 /// How many objects come in one answer.
 const PAGE: u32 = 500;
 
-/// What is known of each object's status.
+/// What each object's status says.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    objects: HashMap<ObjectReference, KnownStatus>,
-}
-
-#[derive(Debug)]
-struct KnownStatus {
-    uid: String,
-    digest: u64,
-    conditions: Vec<(String, ConditionStatus, String)>,
+    objects: HashMap<ObjectReference, Arc<ObjectStatus>>,
 }
 
 impl Known {
     pub(super) fn of(recorded: &Recorded) -> Self {
-        let mut known = Self::default();
-        for status in &recorded.objects {
-            known.objects.insert(status.object.clone(), KnownStatus::of(status));
-        }
-        known
+        let objects = recorded.objects.iter().map(|status| (status.object.clone(), Arc::clone(status)));
+        Self { objects: objects.collect() }
     }
 
     /// Forgets objects that are told of no longer.
     pub(super) fn retain(&mut self, recorded: &Recorded) {
-        let told: BTreeSet<&ObjectReference> = recorded.objects.iter().map(|status| &status.object).collect();
+        let told: HashSet<&ObjectReference> = recorded.objects.iter().map(|status| &status.object).collect();
         self.objects.retain(|object, _| told.contains(object));
     }
 
     /// Whether this status has to be written. An object that never came to be has none.
     pub(super) fn differs(&self, status: &ObjectStatus) -> bool {
-        let is_known = self
-            .objects
-            .get(&status.object)
-            .is_some_and(|known| known.uid == status.uid && known.digest == digest(&status.status));
+        let known = self.objects.get(&status.object);
+        let is_known = known.is_some_and(|known| known.uid == status.uid && known.status == status.status);
         !is_known && !status.uid.is_empty()
     }
 
     /// Notes what was written, and finds what became of the conditions.
-    pub(super) fn learn(&mut self, status: &ObjectStatus) -> Vec<Transition> {
-        let now = KnownStatus::of(status);
-        let before = self.objects.remove(&status.object).filter(|before| before.uid == status.uid);
-        let mut transitions = Vec::new();
-        for condition in status.conditions() {
-            let before = before
-                .iter()
-                .flat_map(|before| &before.conditions)
-                .find(|(name, ..)| *name == condition.type_)
-                .map(|(_, status, reason)| (*status, reason.as_str()));
-            transitions.extend(Transition::between(before, condition));
-        }
-        self.objects.insert(status.object.clone(), now);
-        transitions
+    pub(super) fn learn(&mut self, status: &Arc<ObjectStatus>) -> Vec<Transition> {
+        let before = self.objects.insert(status.object.clone(), Arc::clone(status));
+        let before = before.filter(|before| before.uid == status.uid).map(|before| before.conditions());
+        let before = before.unwrap_or_default();
+        let transition = |now: Condition| {
+            let told = before.iter().find(|before| before.type_ == now.type_);
+            Transition::between(told.map(|told| (told.status, told.reason.as_str())), now)
+        };
+        status.conditions().into_iter().filter_map(transition).collect()
     }
-}
-
-impl KnownStatus {
-    fn of(status: &ObjectStatus) -> Self {
-        let conditions = status.conditions().into_iter();
-        Self {
-            uid: status.uid.clone(),
-            digest: digest(&status.status),
-            conditions: conditions.map(|condition| (condition.type_, condition.status, condition.reason)).collect(),
-        }
-    }
-}
-
-fn digest(status: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    status.to_string().hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What statuses hold of all objects of our kinds.
@@ -185,7 +150,7 @@ async fn list<Of: Told>(client: &Client, namespace: Option<&str>, recorded: &mut
             Of::observe(&key, &status, &mut recorded.observed);
             let object = ObjectReference::new(Of::KIND, key);
             let status = serde_json::to_value(&status).unwrap_or_default();
-            recorded.objects.push(ObjectStatus { object, uid, generation, status });
+            recorded.objects.push(Arc::new(ObjectStatus { object, uid, generation, status }));
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
@@ -199,8 +164,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn status(uid: &str, ready: &str, reason: &str) -> ObjectStatus {
-        ObjectStatus {
+    fn status(uid: &str, ready: &str, reason: &str) -> Arc<ObjectStatus> {
+        Arc::new(ObjectStatus {
             object: ObjectReference::new(Kind::App, ObjectKey::new("default", "sync")),
             uid: uid.into(),
             generation: 1,
@@ -208,7 +173,7 @@ mod tests {
                 "type": "Ready", "status": ready, "reason": reason, "message": "so it is",
                 "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
             }]}),
-        }
+        })
     }
 
     #[test]

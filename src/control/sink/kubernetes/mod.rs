@@ -9,8 +9,7 @@ mod known;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
@@ -67,7 +66,7 @@ impl KubernetesSink {
     }
 
     async fn write_now(&self, recorded: &Recorded) -> Result<(), SinkError> {
-        let changed: Vec<&ObjectStatus> = {
+        let changed: Vec<&Arc<ObjectStatus>> = {
             let mut known = self.known();
             known.retain(recorded);
             recorded.objects.iter().filter(|status| known.differs(status)).collect()
@@ -87,7 +86,10 @@ impl KubernetesSink {
         failed.map_or(Ok(()), |failed| Err(SinkError(failed)))
     }
 
-    async fn write_one<'call>(&self, status: &'call ObjectStatus) -> Result<(), (&'call ObjectStatus, ApiFailure)> {
+    async fn write_one<'call>(
+        &self,
+        status: &'call Arc<ObjectStatus>,
+    ) -> Result<(), (&'call ObjectStatus, ApiFailure)> {
         match self.applier.apply(status).await {
             Ok(()) => {
                 let transitions = self.known().learn(status);

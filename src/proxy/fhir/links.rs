@@ -1,0 +1,210 @@
+//! Links of ours in place of an EHR's: pages of a search, the status of an export, its files. They lead wherever the EHR
+//! likes on its own host, so the gateway seals where, for whom, and what was asked at first; whoever follows one is
+//! judged anew by that. Nothing is kept: any replica opens them, before and after a restart.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
+use jiff::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::fhir::Parts;
+use crate::protocol::form;
+use crate::protocol::jwt::Bearer;
+use crate::proxy::headers::MovedBase;
+use crate::proxy::rewrite::Pages;
+use crate::proxy::shared_state::sealer;
+use crate::snapshot::Gateway;
+use crate::store::{Kind, Sealed};
+use crate::values::url::EndpointUrl;
+
+/// Below the FHIR base, before a sealed link.
+pub(super) const PREFIX: &str = "/_link/";
+/// What a link is that leads nowhere: to another host, or too long to be sealed.
+const NOWHERE: &str = "elsewhere";
+/// EHRs forget pages within minutes and exports within days.
+const LIFETIME_HOURS: i64 = 7 * 24;
+/// A longer link would not come back: a request's URI is shorter.
+const LONGEST: usize = 12 * 1024;
+
+/// What a link leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Leads {
+    /// Another page of results.
+    Page,
+    /// The state of an export.
+    Status,
+    /// A file of an export that the EHR gives to holders of its token.
+    File,
+    /// A file of an export whose URL is all that it takes: no token may go along.
+    OpenFile,
+}
+
+/// A request that is remembered in a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    method: String,
+    path: String,
+    query: Option<String>,
+    form: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn new(parts: &Parts<'_>, form: Option<&str>) -> Self {
+        Self {
+            method: parts.method.to_string(),
+            path: parts.path.to_owned(),
+            query: parts.query.map(str::to_owned),
+            form: form.map(str::to_owned),
+        }
+    }
+
+    pub(super) fn method(&self) -> Method {
+        Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::GET)
+    }
+
+    pub(super) fn form(&self) -> Option<&[u8]> {
+        self.form.as_deref().map(str::as_bytes)
+    }
+
+    /// The request; `method` is its own ([`Asked::method`]).
+    pub(super) fn parts<'asked>(&'asked self, method: &'asked Method) -> Parts<'asked> {
+        let content_type = if self.form.is_some() { form::MEDIA_TYPE } else { "application/fhir+json" };
+        Parts {
+            method,
+            path: &self.path,
+            query: self.query.as_deref(),
+            content_type: Some(content_type),
+            if_none_exist: None,
+        }
+    }
+}
+
+/// A link, opened.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Link {
+    pub(super) leads: Leads,
+    /// At the EHR: absolute.
+    pub(super) url: String,
+    pub(super) asked: Asked,
+}
+
+/// Seals links for one client, in answer to one request.
+pub(super) struct Links {
+    gateway: Arc<Gateway>,
+    owner: String,
+    asked: Asked,
+    now: Timestamp,
+}
+
+/// Links are the activation's own, and the session's where there is one.
+fn owner(bearer: &Bearer) -> String {
+    let session = bearer.session.as_ref().map_or("", |session| session.id.as_str());
+    format!("{} {session}", bearer.activation.uid)
+}
+
+impl Links {
+    pub(super) fn new(gateway: &Arc<Gateway>, bearer: &Bearer, asked: Asked, now: Timestamp) -> Self {
+        Self { gateway: Arc::clone(gateway), owner: owner(bearer), asked, now }
+    }
+
+    /// The gateway's URL in place of one of the EHR's, which may be relative to its FHIR base.
+    pub(super) fn seal(&self, leads: Leads, url: &str) -> String {
+        let token = self.try_seal(leads, url).filter(|token| token.len() <= LONGEST);
+        format!("{}{PREFIX}{}", self.gateway.fhir_base, token.as_deref().unwrap_or(NOWHERE))
+    }
+
+    fn try_seal(&self, leads: Leads, url: &str) -> Option<String> {
+        let url = at_the_ehr(&self.gateway.data_adapter.fhir_base, url)?;
+        let content = serde_json::to_vec(&Link { leads, url, asked: self.asked.clone() }).ok()?;
+        let keys = sealer(&self.gateway)?;
+        let until = self.now.checked_add(Span::new().hours(LIFETIME_HOURS)).ok()?;
+        let sealed = keys.seal(keys.address(Kind::Link, &self.owner), &content, until).ok()?;
+        Some(URL_SAFE_NO_PAD.encode(sealed.as_bytes()))
+    }
+
+    /// Where a URL of the EHR's that is only told leads here.
+    pub(super) fn moved(&self, url: &str) -> String {
+        let base = &self.gateway.data_adapter.fhir_base;
+        let moved =
+            MovedBase { from: base.without_slash(), from_path: base.path_without_slash(), to: &self.gateway.fhir_base };
+        moved.apply(url).unwrap_or_else(|| self.gateway.fhir_base.clone())
+    }
+}
+
+impl Pages for Links {
+    fn place(&self, relation: &str, url: &str) -> String {
+        if relation == "self" { self.moved(url) } else { self.seal(Leads::Page, url) }
+    }
+}
+
+/// Opens a link that was sealed for this client at this gateway, while it lives and still leads to the EHR.
+pub(super) fn open(gateway: &Gateway, bearer: &Bearer, token: &str, now: Timestamp) -> Option<Link> {
+    let keys = sealer(gateway)?;
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let sealed = Sealed::from_bytes(keys.address(Kind::Link, &owner(bearer)), bytes).ok()?;
+    let content = keys.open(&sealed).ok()?;
+    if sealed.until() <= now {
+        return None;
+    }
+    let link: Link = serde_json::from_slice(&content).ok()?;
+    // The adapter may have been pointed at another EHR since.
+    (at_the_ehr(&gateway.data_adapter.fhir_base, &link.url)? == link.url).then_some(link)
+}
+
+/// The absolute URL of a link, if it leads to the EHR's own host and port. Links that say `http` where the base says
+/// `https` are taken for it: many servers do not know that TLS ends in front of them.
+fn at_the_ehr(base: &EndpointUrl, link: &str) -> Option<String> {
+    if link.is_empty() || link.starts_with("//") || link.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
+        return None;
+    }
+    let text = base.without_slash();
+    let origin = text.strip_suffix(base.path_without_slash())?;
+    if link.starts_with('/') {
+        return Some(format!("{origin}{link}"));
+    }
+    if link.starts_with('?') {
+        return Some(format!("{text}{link}"));
+    }
+    let begins =
+        |origin: &str| link.strip_prefix(origin).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    if let Some(rest) = begins(origin) {
+        return Some(format!("{origin}{rest}"));
+    }
+    if let Some(host) = origin.strip_prefix("https://")
+        && let Some(rest) = begins(&format!("http://{host}"))
+    {
+        return Some(format!("{origin}{rest}"));
+    }
+    let first = link.split(['/', '?', '#']).next().unwrap_or_default();
+    (!first.contains(':')).then(|| format!("{text}/{link}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("https://ehr.example.org/fhir?page=2", Some("https://ehr.example.org/fhir?page=2"))]
+    #[case("https://ehr.example.org/elsewhere/2", Some("https://ehr.example.org/elsewhere/2"))]
+    #[case("http://ehr.example.org/fhir?page=2", Some("https://ehr.example.org/fhir?page=2"))]
+    #[case("/pages/2", Some("https://ehr.example.org/pages/2"))]
+    #[case("?page=2", Some("https://ehr.example.org/fhir?page=2"))]
+    #[case("Patient?page=2", Some("https://ehr.example.org/fhir/Patient?page=2"))]
+    #[case("https://ehr.example.org.evil.example/fhir", None)]
+    #[case("https://ehr.example.org@evil.example/fhir", None)]
+    #[case("https://ehr.example.org:8443/fhir", None)]
+    #[case("https://other.example.org/fhir", None)]
+    #[case("//other.example.org/fhir", None)]
+    #[case("javascript:alert(1)", None)]
+    #[case("https://ehr.example.org\\@evil.example", None)]
+    #[case("https://ehr.example.org/a b", None)]
+    #[case("", None)]
+    fn links_lead_to_the_ehrs_own_host_only(#[case] link: &str, #[case] expected: Option<&str>) {
+        let base = EndpointUrl::parse("https://ehr.example.org/fhir/").unwrap();
+        assert_eq!(at_the_ehr(&base, link).as_deref(), expected);
+    }
+}
