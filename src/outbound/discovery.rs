@@ -33,6 +33,8 @@ pub struct SmartConfiguration {
     pub issuer: Option<String>,
     /// The EHR's key set, for id_tokens.
     pub jwks_uri: Option<EndpointUrl>,
+    /// The EHR names its issuer in every answer to an authorization request (RFC 9207 §3).
+    pub names_issuer: bool,
 }
 
 /// The FHIR base, and the client ID that went along.
@@ -79,6 +81,15 @@ impl Discovery {
         Ok(configuration)
     }
 
+    /// The configuration of this EHR, if it was read within the hour: never asks.
+    pub fn known(&self, adapter: &DataAdapter, client_id: Option<&str>) -> Option<Arc<SmartConfiguration>> {
+        let header = epic_client_id(adapter, client_id);
+        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, configuration) = known.get(&asked)?;
+        (self.clock.elapsed().saturating_sub(*since) < FRESH).then(|| Arc::clone(configuration))
+    }
+
     async fn read(
         &self,
         adapter: &DataAdapter,
@@ -88,30 +99,52 @@ impl Discovery {
         let unusable = |reason: String| EhrTokenError::UnusableAnswer {
             reason: format!("its SMART configuration gives no token URL: {reason}; write tokenUrl"),
         };
-        let mut request = Request::get(url)
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| unusable("the FHIR base cannot be called as written".to_owned()))?;
-        let headers = request.headers_mut();
-        for (name, value) in &adapter.request_headers {
-            headers.append(name.clone(), value.clone());
-        }
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(value) = epic_client_id {
-            headers.insert(EPIC_CLIENT_ID, value);
-        }
-        let response = self.client.send(adapter, request).await?;
-        let status = response.status();
-        if status.is_server_error() {
-            return Err(EhrTokenError::Unavailable { status: status.as_u16(), retry_after: None });
-        }
-        if !status.is_success() {
-            return Err(unusable(format!("it answered {}", status.as_u16())));
-        }
-        let body = read_short(response.into_body(), LONGEST, adapter.timeouts.idle).await?;
-        let json: Value = serde_json::from_slice(&body).map_err(|_| unusable("it is no JSON".to_owned()))?;
+        let json = read_json(&self.client, adapter, &url, epic_client_id).await.map_err(|error| match error {
+            JsonError::Unusable(reason) => unusable(reason),
+            JsonError::Failed(error) => error,
+        })?;
         parse(&json, self.client.addresses()).map_err(unusable)
     }
+}
+
+/// Why a JSON document of an EHR was not read.
+pub(super) enum JsonError {
+    /// There is no answer.
+    Failed(EhrTokenError),
+    /// There is one, and it is no such document.
+    Unusable(String),
+}
+
+/// Reads a JSON document that an EHR shows to all.
+pub(super) async fn read_json(
+    client: &EhrClient,
+    adapter: &DataAdapter,
+    url: &str,
+    epic_client_id: Option<HeaderValue>,
+) -> Result<Value, JsonError> {
+    let unusable = |reason: &str| JsonError::Unusable(reason.to_owned());
+    let mut request =
+        Request::get(url).body(Empty::<Bytes>::new()).map_err(|_| unusable("the URL cannot be called as written"))?;
+    let headers = request.headers_mut();
+    for (name, value) in &adapter.request_headers {
+        headers.append(name.clone(), value.clone());
+    }
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(value) = epic_client_id {
+        headers.insert(EPIC_CLIENT_ID, value);
+    }
+    let response = client.send(adapter, request).await.map_err(|error| JsonError::Failed(error.into()))?;
+    let status = response.status();
+    if status.is_server_error() {
+        return Err(JsonError::Failed(EhrTokenError::Unavailable { status: status.as_u16(), retry_after: None }));
+    }
+    if !status.is_success() {
+        return Err(JsonError::Unusable(format!("it answered {}", status.as_u16())));
+    }
+    let body = read_short(response.into_body(), LONGEST, adapter.timeouts.idle).await;
+    let body = body.map_err(|error| JsonError::Failed(error.into()))?;
+    serde_json::from_slice(&body).map_err(|_| unusable("it is no JSON"))
 }
 
 fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, String> {
@@ -126,6 +159,10 @@ fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, 
         authorization_endpoint: url("authorization_endpoint").unwrap_or_default(),
         issuer: json.get("issuer").and_then(Value::as_str).map(str::to_owned),
         jwks_uri: url("jwks_uri").unwrap_or_default(),
+        names_issuer: json
+            .get("authorization_response_iss_parameter_supported")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
     })
 }
 

@@ -6,6 +6,7 @@
 //! | [`client`] | [`EhrClient`]: pooled HTTP/1.1 and HTTP/2 over it; never follows a redirect |
 //! | [`breaker`], [`retry`] | when to leave an EHR alone, and when to ask it again |
 //! | [`token`] | [`EhrTokens`]: cached, single flight, renewed early |
+//! | `ehr_keys` | an EHR's key set, for the id_tokens of its users |
 //! | [`discovery`] | an EHR's SMART configuration, read where no token URL is given |
 //! | [`jwks`] | [`AppKeys`]: the key sets that apps publish, kept no longer than they say |
 //! | [`outcome`] | what each EHR last said to each activation's token request |
@@ -19,6 +20,7 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod discovery;
+mod ehr_keys;
 pub mod jwks;
 pub mod outcome;
 pub mod probe;
@@ -33,7 +35,7 @@ pub use client::{CallError, EhrClient};
 pub use clock::{Clock, SystemClock};
 pub use jwks::AppKeys;
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
-pub use token::{EhrAuthorization, EhrTokenError, EhrTokens};
+pub use token::{EhrAuthorization, EhrTokenError, EhrTokens, IdentityError, UserGrant, UserTokens};
 
 use http::{HeaderName, HeaderValue};
 

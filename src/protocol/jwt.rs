@@ -161,6 +161,9 @@ pub enum TokenRefused {
     /// It, or the session that it belongs to, was revoked. Not told by [`judge`]: who shares the state knows.
     #[error("the access token was revoked")]
     Revoked,
+    /// The session that it belongs to is over at the EHR. Not told by [`judge`]: who shares the state knows.
+    #[error("the user's session at the EHR is over")]
+    SessionOver,
     /// Another gateway issued it, or it was issued for another.
     #[error("the access token was not issued by and for this gateway")]
     AnotherGateway,
@@ -179,6 +182,7 @@ impl TokenRefused {
             Self::Invalid => Code::TokenInvalid,
             Self::Expired => Code::TokenExpired,
             Self::Revoked => Code::TokenRevoked,
+            Self::SessionOver => Code::SessionOver,
             Self::AnotherGateway => Code::TokenForAnotherGateway,
             Self::ActivationGone => Code::ActivationGone,
             Self::NotLive(NotLive::Suspended(_)) => Code::ActivationSuspended,

@@ -17,6 +17,17 @@ pub enum Endpoint<'snapshot, 'path> {
     Introspect(&'snapshot Arc<Gateway>),
     /// `B/oauth2/revoke`
     Revoke(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/authorize`
+    Authorize(&'snapshot Arc<Gateway>),
+    /// `B/oauth2/callback`: where the EHR sends users back to.
+    Callback(&'snapshot Arc<Gateway>),
+    /// `B/launch/<app>`: where the EHR starts an app.
+    Launch {
+        /// The gateway.
+        gateway: &'snapshot Arc<Gateway>,
+        /// What stands below `B/launch/`.
+        app: &'path str,
+    },
     /// `B/oauth2/jwks`
     Jwks(&'snapshot Arc<Gateway>),
     /// `B/fhir/.well-known/smart-configuration`
@@ -54,6 +65,12 @@ pub enum EndpointClass {
     Introspect,
     /// Revocation.
     Revoke,
+    /// The authorization endpoint.
+    Authorize,
+    /// The way back from the EHR.
+    Callback,
+    /// A launch from the EHR.
+    Launch,
     /// The gateway's own keys.
     Jwks,
     /// SMART discovery.
@@ -81,6 +98,9 @@ impl EndpointClass {
             Self::Token => "token",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
+            Self::Authorize => "authorize",
+            Self::Callback => "callback",
+            Self::Launch => "launch",
             Self::Jwks => "jwks",
             Self::SmartConfiguration => "smart-configuration",
             Self::Metadata => "metadata",
@@ -133,6 +153,9 @@ impl Endpoint<'_, '_> {
             Self::Token(_) => EndpointClass::Token,
             Self::Introspect(_) => EndpointClass::Introspect,
             Self::Revoke(_) => EndpointClass::Revoke,
+            Self::Authorize(_) => EndpointClass::Authorize,
+            Self::Callback(_) => EndpointClass::Callback,
+            Self::Launch { .. } => EndpointClass::Launch,
             Self::Jwks(_) => EndpointClass::Jwks,
             Self::SmartConfiguration(_) => EndpointClass::SmartConfiguration,
             Self::Metadata(_) => EndpointClass::Metadata,
@@ -150,6 +173,9 @@ impl Endpoint<'_, '_> {
             Self::Token(gateway)
             | Self::Introspect(gateway)
             | Self::Revoke(gateway)
+            | Self::Authorize(gateway)
+            | Self::Callback(gateway)
+            | Self::Launch { gateway, .. }
             | Self::Jwks(gateway)
             | Self::SmartConfiguration(gateway)
             | Self::Metadata(gateway)
@@ -165,6 +191,9 @@ impl Endpoint<'_, '_> {
     pub const fn allowed_methods(&self) -> &'static str {
         match self {
             Self::Token(_) | Self::Introspect(_) | Self::Revoke(_) => "POST",
+            // OpenID Connect Core §3.1.2.1 and SMART's `authorize-post` ask for both.
+            Self::Authorize(_) => "GET, POST",
+            Self::Callback(_) | Self::Launch { .. } => "GET",
             Self::Fhir { .. } | Self::PrivateApi { .. } => "GET, HEAD, POST, PUT, PATCH, DELETE",
             Self::Jwks(_)
             | Self::SmartConfiguration(_)
@@ -206,6 +235,8 @@ fn within<'snapshot, 'path>(
         "/oauth2/token" => return Ok(Endpoint::Token(gateway)),
         "/oauth2/introspect" => return Ok(Endpoint::Introspect(gateway)),
         "/oauth2/revoke" => return Ok(Endpoint::Revoke(gateway)),
+        "/oauth2/authorize" => return Ok(Endpoint::Authorize(gateway)),
+        "/oauth2/callback" => return Ok(Endpoint::Callback(gateway)),
         "/oauth2/jwks" => return Ok(Endpoint::Jwks(gateway)),
         "/.well-known/openid-configuration" => return Ok(Endpoint::OpenIdConfiguration(gateway)),
         "/fhir/.well-known/smart-configuration" => return Ok(Endpoint::SmartConfiguration(gateway)),
@@ -218,6 +249,9 @@ fn within<'snapshot, 'path>(
     }
     if let Some(rest) = below("/api") {
         return Ok(Endpoint::PrivateApi { gateway, rest });
+    }
+    if let Some(app) = path.strip_prefix("/launch/").filter(|app| !app.is_empty() && !app.contains('/')) {
+        return Ok(Endpoint::Launch { gateway, app });
     }
     Err(RouteError::EndpointUnknown(gateway.key.clone()))
 }
@@ -240,6 +274,9 @@ mod tests {
             ("/default/epic/oauth2/token", EndpointClass::Token),
             ("/default/epic/oauth2/introspect", EndpointClass::Introspect),
             ("/default/epic/oauth2/revoke", EndpointClass::Revoke),
+            ("/default/epic/oauth2/authorize", EndpointClass::Authorize),
+            ("/default/epic/oauth2/callback", EndpointClass::Callback),
+            ("/default/epic/launch/growth-chart", EndpointClass::Launch),
             ("/default/epic/oauth2/jwks", EndpointClass::Jwks),
             ("/default/epic/fhir", EndpointClass::Fhir),
             ("/default/epic/fhir/", EndpointClass::Fhir),
@@ -262,7 +299,10 @@ mod tests {
             ("/default/epicx/fhir", Code::GatewayUnknown),
             ("/default/epic", Code::EndpointUnknown),
             ("/default/epic/oauth2/token/", Code::EndpointUnknown),
-            ("/default/epic/oauth2/authorize", Code::EndpointUnknown),
+            ("/default/epic/oauth2/authorize/", Code::EndpointUnknown),
+            ("/default/epic/launch", Code::EndpointUnknown),
+            ("/default/epic/launch/", Code::EndpointUnknown),
+            ("/default/epic/launch/a/b", Code::EndpointUnknown),
             ("/default/epic/fhirs", Code::EndpointUnknown),
             ("/default/epic/fhir/../api", Code::PathRefused),
             ("/default/epic/fhir/%2e%2e/api", Code::PathRefused),

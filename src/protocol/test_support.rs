@@ -71,6 +71,20 @@ impl World {
         self
     }
 
+    /// Puts another object there.
+    pub(crate) fn and(mut self, object: Value) -> Self {
+        self.objects.push(object);
+        self
+    }
+
+    /// Gives an object another name, and so another UID.
+    pub(crate) fn renamed(mut self, kind: &str, name: &str, to: &str) -> Self {
+        let object =
+            self.objects.iter_mut().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        object.unwrap()["metadata"]["name"] = to.into();
+        self
+    }
+
     /// Takes an object away.
     pub(crate) fn without(mut self, kind: &str, name: &str) -> Self {
         self.objects.retain(|object| object["kind"] != kind || object["metadata"]["name"] != name);

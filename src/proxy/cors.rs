@@ -56,8 +56,12 @@ impl Cors {
                     .and_then(|(origin, _)| HeaderValue::from_str(origin).ok());
                 Self::Listed(allowed)
             }
-            // Who introspects is a server.
-            EndpointClass::Introspect | EndpointClass::Unknown => Self::Closed,
+            // Who introspects is a server; to the others a browser goes itself, no page calls.
+            EndpointClass::Introspect
+            | EndpointClass::Authorize
+            | EndpointClass::Callback
+            | EndpointClass::Launch
+            | EndpointClass::Unknown => Self::Closed,
         }
     }
 

@@ -188,7 +188,10 @@ impl Proxy {
         if let Some(client_id) = epic_client_id(adapter, activation.ehr_authentication.client_id()) {
             draft.headers.insert(EPIC_CLIENT_ID, client_id);
         }
-        let credentials = Credentials::Activation(activation);
+        let credentials = match &call.bearer.session {
+            Some(session) => Credentials::Session(activation, session),
+            None => Credentials::Activation(activation),
+        };
         Ok(self.forward(adapter, &credentials, draft, call.request_id).await?)
     }
 }

@@ -9,7 +9,6 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::Proxy;
 use super::bearer::Unauthorized;
@@ -24,10 +23,11 @@ use crate::protocol::jwt::{self, Session};
 use crate::protocol::oauth::OAuthError;
 use crate::protocol::oauth::client_authentication::Scheme;
 use crate::protocol::oauth::introspection::{Active, Caller, Introspection, SessionFacts};
+use crate::protocol::oauth::launch_context::LaunchContext;
 use crate::protocol::oauth::presented_token::PresentedToken;
 use crate::snapshot::{Gateway, Snapshot};
 use crate::store::{Kind, StoreError};
-use crate::values::scope::ScopeSet;
+use crate::values::scope::{Scope, ScopeSet, Word};
 
 /// Why nothing is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ struct GrantFacts {
 #[derive(Deserialize)]
 struct SessionRecord {
     user: Option<UserFacts>,
-    context: Map<String, Value>,
+    context: LaunchContext,
 }
 
 #[derive(Deserialize)]
@@ -151,7 +151,7 @@ impl Proxy {
         }
         let session = match &bearer.session {
             None => SessionFacts::default(),
-            Some(session) => match self.session_facts(gateway, session, now).await? {
+            Some(session) => match self.session_facts(gateway, session, &bearer.scopes, now).await? {
                 Some(facts) => facts,
                 // A session that ended took its tokens along.
                 None => return Ok(None),
@@ -164,14 +164,16 @@ impl Proxy {
         &self,
         gateway: &Gateway,
         session: &Session,
+        scopes: &ScopeSet,
         now: Timestamp,
     ) -> Result<Option<SessionFacts>, OAuthError> {
         let records = self.records(gateway).ok_or(OAuthError::SigningUnready)?;
         let kept = records.get::<SessionRecord>(Kind::Session, &session.id, now).await;
         let kept = kept.or_else(absent_if_unopenable).map_err(|error| away(gateway, &error))?;
+        let knows_user = scopes.covers(&Scope::Word(Word::FhirUser));
         Ok(kept.map(|kept| SessionFacts {
-            context: kept.content.context,
-            fhir_user: kept.content.user.and_then(|user| user.fhir_user),
+            context: kept.content.context.within(scopes),
+            fhir_user: kept.content.user.and_then(|user| user.fhir_user).filter(|_| knows_user),
         }))
     }
 

@@ -5,8 +5,11 @@
 
 pub mod admin;
 pub mod audit;
+mod authorize;
 mod bearer;
 mod body;
+mod browser;
+mod callback;
 mod client_authentication;
 mod cors;
 mod document;
@@ -17,6 +20,7 @@ mod http1;
 mod introspect;
 mod jwks;
 mod key_set;
+mod launch;
 mod metadata;
 pub mod metrics;
 mod oauth_form;
@@ -30,6 +34,8 @@ mod request_id;
 mod revoke;
 pub mod rewrite;
 pub mod server;
+mod session;
+mod session_tokens;
 mod shared_state;
 mod signatures;
 mod smart_configuration;
@@ -38,6 +44,7 @@ pub mod tls;
 mod token;
 pub mod trace;
 mod traffic;
+mod user_grants;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -69,6 +76,7 @@ use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
+use session_tokens::SessionTokens;
 use signatures::Signatures;
 use throttle::Throttle;
 use trace::Traces;
@@ -108,6 +116,7 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
     limits: Limits,
     signatures: Signatures,
+    session_tokens: SessionTokens,
     throttle: Throttle,
     traffic: Arc<Traffic>,
     audit: Option<AuditLog>,
@@ -145,6 +154,7 @@ impl Proxy {
             metrics,
             limits,
             signatures: Signatures::default(),
+            session_tokens: SessionTokens::default(),
             throttle: Throttle::default(),
             traffic,
             audit: None,
@@ -255,6 +265,13 @@ impl Proxy {
                 self.introspect(snapshot, gateway, (head, body), (peer, now), request_id, record).await
             }
             Endpoint::Revoke(gateway) => self.revoke(snapshot, gateway, (head, body), (peer, now), record).await,
+            Endpoint::Authorize(gateway) => {
+                self.authorize(snapshot, gateway, (head, body), (request_id, now), record).await
+            }
+            Endpoint::Callback(gateway) => self.callback(snapshot, gateway, head, (request_id, now), record).await,
+            Endpoint::Launch { gateway, app } => {
+                self.launch(snapshot, gateway, (app, head), (request_id, now), record).await
+            }
             Endpoint::Jwks(gateway) => jwks::answer(gateway),
             Endpoint::KeySet(pair) => key_set::answer(pair),
             Endpoint::SmartConfiguration(gateway) => smart_configuration::smart(snapshot, gateway),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::request::Parts as Head;
 use http::{Response, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
@@ -15,10 +15,10 @@ use super::client_authentication::Requester;
 use super::introspect::{absent_if_unopenable, away};
 use super::oauth_form::{json, refused};
 use super::record::Record;
+use super::session;
 use crate::protocol::oauth::OAuthError;
 use crate::protocol::oauth::presented_token::PresentedToken;
 use crate::snapshot::{App, Gateway, Snapshot};
-use crate::store::Kind;
 
 /// What a refresh token's family holds, as far as it matters here.
 #[derive(Deserialize)]
@@ -107,10 +107,6 @@ impl Proxy {
         if family.content.client_id != app.client_id {
             return Err(OAuthError::TokenOfAnother);
         }
-        // Until the last access token of the family expires, if one were issued this moment.
-        let lifetime = SignedDuration::try_from(gateway.access_token_lifetime).unwrap_or(SignedDuration::from_hours(1));
-        let until = now.saturating_add(lifetime + SignedDuration::from_secs(1)).unwrap_or(now);
-        records.end_family(family.id, until, now).await.map_err(|error| away(gateway, &error))?;
-        records.remove(Kind::Session, &family.id.to_string()).await.map_err(|error| away(gateway, &error))
+        session::end(&records, gateway, family.id, now).await.map_err(|error| away(gateway, &error))
     }
 }

@@ -378,6 +378,27 @@ codes! {
     OriginRefused = "HG7081", Request, "OriginRefused",
         "A browser asked whether a page may call here, and the page's origin is not allowed.",
         "Have the platform team add the origin to the Gateway's cors.allowedOrigins, or register a redirect URI of it.";
+    RedirectRefused = "HG7090", Request, "RedirectRefused",
+        "The authorization request names no client that is known here, or a redirect URI that is not registered for it; nobody is redirected to such an address.",
+        "Send the App's client ID and one of its redirectUris, letter by letter.";
+    MalformedAuthorizationRequest = "HG7091", Request, "MalformedAuthorizationRequest",
+        "The authorization request is malformed: a parameter is missing, repeated, or not what SMART App Launch asks for.",
+        "Send response_type=code, client_id, redirect_uri, scope, state, aud (the FHIR base) and a PKCE challenge with S256, each once.";
+    LaunchUnknown = "HG7092", Request, "LaunchUnknown",
+        "The launch is not known: it is over, was used before, belongs to another browser, or comes from another EHR.",
+        "Start the app again, from the EHR or from its own page.";
+    GrantInvalid = "HG7093", Request, "GrantInvalid",
+        "The authorization code or refresh token is unknown, expired, spent or another client's, or does not fit what it was issued for.",
+        "Send the user through the authorization endpoint again.";
+    EhrDenied = "HG7094", Request, "EhrDenied",
+        "The EHR, or the user there, did not authorize the launch.",
+        "Try again; the EHR's people know who may launch the app.";
+    EhrIdTokenInvalid = "HG7095", Request, "EhrIdTokenInvalid",
+        "The EHR granted openid and gave no valid id_token, so nobody knows who the user is.",
+        "Ask the platform team: the log says what is wrong with it.";
+    SessionOver = "HG7096", Request, "SessionOver",
+        "The user's session at the EHR is over.",
+        "The user launches the app again.";
     LaunchUriIgnored = "HG8001", Warning, "LaunchUriIgnored",
         "A BackendService has no launch: its launchUri (or redirectUris) is ignored.",
         "Remove the field, or choose another clientType.";

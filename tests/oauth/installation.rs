@@ -155,11 +155,12 @@ impl Replica {
         let until = now + SignedDuration::from_hours(1);
         let session = json!({"activation": activation.uid, "user": null, "context": {"patient": "p-1"}, "ehr": {}});
         records.put(Kind::Session, &id.to_string(), &session, until, now).await.unwrap();
-        let grant = json!({"activation": activation.uid, "client_id": CLIENT_ID, "scope": "system/Patient.rs"});
+        let grant =
+            json!({"activation": activation.uid, "client_id": CLIENT_ID, "scope": "system/Patient.rs launch/patient"});
         let refresh = records.start_family(id, &grant, until, now).await.unwrap().unwrap();
         let session = Session { id: id.to_string(), patient: Some("p-1".into()) };
         let subject = Subject::User { sub: "user".into(), session };
-        let scopes = ScopeSet::parse("system/Patient.rs").unwrap();
+        let scopes = ScopeSet::parse("system/Patient.rs launch/patient").unwrap();
         let access = jwt::issue(activation, subject, &scopes, now, &uuid::Uuid::new_v4().to_string()).unwrap();
         (access.token.expose_secret().to_owned(), refresh.expose_secret().to_owned())
     }
@@ -205,7 +206,7 @@ fn snapshot(ehr: &str, key: &SigningKey) -> Snapshot {
         object("DataAdapter", "ehr", &json!({"dataSourceType": "FhirR4", "fhirBaseUrl": format!("{ehr}/fhir")})),
     );
     resources.gateways.insert(at("gate"), object("Gateway", "gate", &json!({"dataAdapterRef": {"name": "ehr"}})));
-    let app = json!({"clientType": "BackendService", "clientId": CLIENT_ID, "scopes": ["system/Patient.rs"],
+    let app = json!({"clientType": "BackendService", "clientId": CLIENT_ID, "scopes": ["system/Patient.rs", "launch/patient"],
         "jwks": {"keys": [key.jwk()]}, "clientSecrets": [{"secretRef": {"name": "app", "key": "secret"}}]});
     resources.apps.insert(at("app"), object("App", "app", &app));
     let activation = json!({"appRef": {"name": "app"}, "gatewayRef": {"name": "gate"},

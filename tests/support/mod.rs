@@ -10,6 +10,7 @@
 )]
 
 pub mod chart;
+pub mod clinic;
 pub mod control_plane;
 pub mod rules;
 pub mod standalone;

@@ -7,6 +7,7 @@
 mod error;
 mod request;
 mod response;
+mod user;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,8 +26,11 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub use self::error::EhrTokenError;
+pub use self::request::UserGrant;
+pub use self::user::{IdentityError, UserTokens};
 use super::client::read_short;
 use super::discovery::Discovery;
+use super::ehr_keys::EhrKeys;
 use super::outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
 use super::{CallError, Clock, EhrClient, retry};
 use crate::snapshot::activation::{BackendAuth, TokenUrl};
@@ -68,6 +72,7 @@ struct Sharing {
     client: EhrClient,
     clock: Arc<dyn Clock>,
     discovery: Discovery,
+    keys: EhrKeys,
     outcomes: Arc<EhrOutcomes>,
     serial: AtomicU64,
     slots: Mutex<Slots>,
@@ -116,11 +121,13 @@ impl EhrTokens {
     /// No token is known yet. What the EHRs say is recorded in `outcomes`.
     pub fn new(client: EhrClient, clock: Arc<dyn Clock>, outcomes: Arc<EhrOutcomes>) -> Self {
         let discovery = Discovery::new(client.clone(), Arc::clone(&clock));
+        let keys = EhrKeys::new(client.clone(), Arc::clone(&clock));
         Self {
             shared: Arc::new(Sharing {
                 client,
                 clock,
                 discovery,
+                keys,
                 outcomes,
                 serial: AtomicU64::new(0),
                 slots: Mutex::default(),

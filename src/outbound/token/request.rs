@@ -17,7 +17,7 @@ use super::EhrTokenError;
 use crate::api::activation::TokenEndpointAuthMethod;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::snapshot::DataAdapter;
-use crate::snapshot::activation::{BackendAuth, ClientCredentials};
+use crate::snapshot::activation::{BackendAuth, ClientCredentials, User, UserCredential};
 use crate::snapshot::key_pair::KeyRevision;
 use crate::values::key::JwsHeader;
 use crate::values::url::EndpointUrl;
@@ -97,6 +97,60 @@ pub(super) fn shared_secret(
         TokenEndpointAuthMethod::ClientSecretPost => {
             form.append("client_id", &auth.client_id);
             form.append("client_secret", secret);
+            None
+        }
+    };
+    form.into_request(adapter, token_url, &auth.client_id, authorization)
+}
+
+/// What is exchanged for a user's token.
+#[derive(Clone, Copy)]
+pub enum UserGrant<'launch> {
+    /// A code that the EHR sent a user back with (RFC 6749 §4.1.3).
+    Code {
+        /// The code.
+        code: &'launch str,
+        /// Where it was sent to.
+        redirect_uri: &'launch str,
+        /// What meets our challenge (RFC 7636 §4.5).
+        verifier: &'launch str,
+    },
+    /// A refresh token of the EHR (RFC 6749 §6).
+    Refresh(&'launch str),
+}
+
+/// The request for a user's token, with whatever the activation proves itself with.
+pub(super) fn user(
+    adapter: &DataAdapter,
+    auth: &User,
+    grant: UserGrant<'_>,
+    token_url: &EndpointUrl,
+    now: Timestamp,
+) -> Result<Request<Full<Bytes>>, EhrTokenError> {
+    let mut form = Form(Zeroizing::new(String::with_capacity(4096)));
+    match grant {
+        UserGrant::Code { code, redirect_uri, verifier } => {
+            form.append("grant_type", "authorization_code");
+            form.append("code", code);
+            form.append("redirect_uri", redirect_uri);
+            form.append("code_verifier", verifier);
+        }
+        UserGrant::Refresh(token) => {
+            form.append("grant_type", "refresh_token");
+            form.append("refresh_token", token);
+        }
+    }
+    let authorization = match &auth.credential {
+        UserCredential::Public => {
+            form.append("client_id", &auth.client_id);
+            None
+        }
+        UserCredential::Secret(secret) => Some(basic(&auth.client_id, secret.expose_secret())?),
+        UserCredential::KeyPair { signing, .. } => {
+            let key = signing.as_ref().ok_or(EhrTokenError::KeyUnready)?;
+            let audience = adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str());
+            form.append("client_assertion_type", JWT_BEARER);
+            form.append("client_assertion", &assertion(key, &auth.client_id, audience, now)?);
             None
         }
     };

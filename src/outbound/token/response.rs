@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::EhrTokenError;
@@ -26,6 +26,12 @@ pub(super) struct Granted {
     pub(super) lifetime: Duration,
     /// What was granted, as the EHR words it (Epic's `Patient.read` has no `system/`).
     pub(super) scope: Option<String>,
+    /// Gets the next access token.
+    pub(super) refresh_token: Option<Zeroizing<String>>,
+    /// Who the user is, as the EHR says; not looked into.
+    pub(super) id_token: Option<Zeroizing<String>>,
+    /// All else: the launch's context.
+    pub(super) members: Map<String, Value>,
 }
 
 /// Reads the answer of a token endpoint.
@@ -71,11 +77,24 @@ fn granted(json: Option<Value>) -> Result<Granted, EhrTokenError> {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(_) => return Err(unusable("its token_type is not Bearer")),
     }
+    let mut text = |name: &str| match members.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        Some(_) | None => None,
+    };
+    let (refresh_token, id_token) = (text("refresh_token"), text("id_token"));
     let scope = match members.get("scope") {
         Some(Value::String(scope)) => Some(scope.clone()),
         Some(_) | None => None,
     };
-    Ok(Granted { access_token, lifetime: lifetime(members.get("expires_in")), scope })
+    members.remove("access_token");
+    Ok(Granted {
+        access_token,
+        lifetime: lifetime(members.get("expires_in")),
+        scope,
+        refresh_token: refresh_token.map(Zeroizing::new),
+        id_token: id_token.map(Zeroizing::new),
+        members,
+    })
 }
 
 /// `expires_in`: a number, or a number in a string; anything else says nothing.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::client_assertion;
+use super::{client_assertion, user_scopes};
 use crate::api::ClientType;
 use crate::snapshot::{EhrAuthentication, Gateway, Snapshot};
 use crate::values::scope::{Context, Scope, ScopeSet, Word};
@@ -41,7 +41,7 @@ impl Offer {
             offer.public |= is_public;
             offer.secrets |= !app.client_secrets.is_empty();
             offer.keys |= app.inline_keys.is_some() || app.jwks_uri.is_some();
-            let own = if user { with_user(&activation.ceiling) } else { activation.ceiling.without_user() };
+            let own = if user { user_scopes::ceiling(activation) } else { activation.ceiling.without_user() };
             own.iter().for_each(|scope| offer.scopes.insert(scope.clone()));
         }
         offer
@@ -126,12 +126,6 @@ impl Offer {
         say("scopes_supported", self.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().into());
         document
     }
-}
-
-/// The scopes that a user's token may hold: whoever launches has a user before them.
-fn with_user(ceiling: &ScopeSet) -> ScopeSet {
-    let is_users = |scope: &&Scope| !matches!(scope, Scope::Resource(scope) if scope.context == Context::System);
-    ceiling.iter().filter(is_users).cloned().collect()
 }
 
 fn chosen<const COUNT: usize>(all: [(bool, &'static str); COUNT]) -> Vec<&'static str> {

@@ -64,9 +64,33 @@ pub enum OAuthError {
     /// Nothing of what was asked for may be granted.
     #[error("nothing of the requested scope may be granted")]
     ScopeUnavailable,
+    /// What was presented is good for nothing.
+    #[error("{0}")]
+    GrantInvalid(#[from] GrantFault),
+    /// A refresh that asks for more than was granted.
+    #[error("the requested scope is more than was granted")]
+    ScopeNotGranted,
     /// The gateway cannot sign yet.
     #[error("the gateway's signing key is not there yet; try again in a few seconds")]
     SigningUnready,
+}
+
+/// What is wrong with a code or a refresh token. Unknown, expired, spent and another client's are told alike: who asks
+/// with a guess learns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantFault {
+    /// Unknown, expired, spent or another client's.
+    #[error("the authorization code or refresh token is unknown, expired, spent or another client's")]
+    Unknown,
+    /// Another redirect URI than the code was sent to, or none.
+    #[error("redirect_uri is not the one that the authorization code was sent to")]
+    RedirectUri,
+    /// No verifier, or one that does not meet the challenge.
+    #[error("code_verifier is missing, or does not meet the code_challenge")]
+    Verifier,
+    /// The session ended: at the EHR, or with its activation.
+    #[error("the user's session is over")]
+    SessionOver,
 }
 
 /// The JSON body.
@@ -87,14 +111,18 @@ impl OAuthError {
             Self::AuthorizationMalformed | Self::ClientAuthenticationFailed(_) => Code::ClientAuthenticationFailed,
             Self::SeveralClientAuthentications => Code::SeveralClientAuthentications,
             Self::AssertionRefused(_) => Code::ClientAssertionRefused,
-            Self::StoreAway => Code::StoreAway,
             Self::TokenOfAnother => Code::TokenOfAnother,
             Self::TooManyFailures => Code::TooManyFailures,
             Self::GrantTypeUnsupported => Code::GrantTypeUnsupported,
             Self::PublicClient | Self::NotActivated | Self::UserOnly => Code::ClientUnauthorized,
             Self::NotLive(NotLive::Suspended(_)) => Code::ActivationSuspended,
             Self::NotLive(NotLive::NotYet(_) | NotLive::Over(_)) => Code::ActivationOutsideWindow,
-            Self::ScopeUnavailable => Code::ScopeUnavailable,
+            Self::ScopeUnavailable | Self::ScopeNotGranted => Code::ScopeUnavailable,
+            Self::GrantInvalid(GrantFault::SessionOver) => Code::SessionOver,
+            Self::GrantInvalid(GrantFault::Unknown | GrantFault::RedirectUri | GrantFault::Verifier) => {
+                Code::GrantInvalid
+            }
+            Self::StoreAway => Code::StoreAway,
             Self::SigningUnready => Code::GatewaySigningUnready,
         }
     }
@@ -115,8 +143,9 @@ impl OAuthError {
             Self::PublicClient | Self::NotActivated | Self::NotLive(_) | Self::UserOnly | Self::TokenOfAnother => {
                 "unauthorized_client"
             }
-            Self::ScopeUnavailable => "invalid_scope",
-            Self::SigningUnready | Self::StoreAway => "temporarily_unavailable",
+            Self::ScopeUnavailable | Self::ScopeNotGranted => "invalid_scope",
+            Self::GrantInvalid(_) => "invalid_grant",
+            Self::StoreAway | Self::SigningUnready => "temporarily_unavailable",
         }
     }
 
@@ -141,6 +170,8 @@ impl OAuthError {
             | Self::NotActivated
             | Self::NotLive(_)
             | Self::UserOnly
+            | Self::GrantInvalid(_)
+            | Self::ScopeNotGranted
             | Self::ScopeUnavailable => http::StatusCode::BAD_REQUEST,
         }
     }

@@ -1,9 +1,9 @@
 //! What is told of a token (RFC 7662 §2.2, with the launch context that SMART App Launch 2.2 adds).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
+use super::launch_context::LaunchContext;
 use crate::protocol::jwt::Claims;
 use crate::values::scope::ScopeSet;
 
@@ -84,12 +84,12 @@ struct Issued {
     jti: String,
 }
 
-/// What is told of a user's session: the same that its token response told. Read from the session's record.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What is told of a user's session, as far as the token's scopes are about it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SessionFacts {
     /// `patient`, `encounter`, `fhirContext` and what else is in context.
     #[serde(flatten)]
-    pub context: Map<String, Value>,
+    pub context: LaunchContext,
     /// The user's own resource.
     #[serde(rename = "fhirUser", skip_serializing_if = "Option::is_none")]
     pub fhir_user: Option<String>,

@@ -32,6 +32,14 @@ pub struct TokenRequest {
     pub grant_type: Option<String>,
     /// `scope`
     pub scope: Option<String>,
+    /// `code`
+    pub code: Option<SecretString>,
+    /// `redirect_uri`
+    pub redirect_uri: Option<String>,
+    /// `code_verifier`
+    pub code_verifier: Option<SecretString>,
+    /// `refresh_token`
+    pub refresh_token: Option<SecretString>,
 }
 
 impl ClientParameters {
@@ -54,6 +62,10 @@ impl TokenRequest {
         parameters(content_type, body, |name, value| match name {
             "grant_type" => request.grant_type = value,
             "scope" => request.scope = value,
+            "code" => request.code = value.map(Into::into),
+            "redirect_uri" => request.redirect_uri = value,
+            "code_verifier" => request.code_verifier = value.map(Into::into),
+            "refresh_token" => request.refresh_token = value.map(Into::into),
             _ => request.client.take(name, value),
         })?;
         Ok(request)

@@ -15,7 +15,8 @@ use serde::Serialize;
 pub use request::{RequestLine, RequestLineError};
 
 use super::fhir::{self, Access, Denial, Parts};
-use super::oauth::{OAuthError, client_credentials};
+use super::oauth::authorize::{Fault, user_of};
+use super::oauth::{OAuthError, client_credentials, user_scopes};
 use super::private_api::{self, PrivateApiRefused};
 use super::route::{self, Endpoint, RouteError};
 use crate::snapshot::{
@@ -161,6 +162,10 @@ pub fn why(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
         Endpoint::Revoke(_) => {
             Answer::permitted("every client may revoke its own tokens; it proves who it is itself", Vec::new())
         }
+        Endpoint::Authorize(_) | Endpoint::Launch { .. } => of_launch(world, question),
+        Endpoint::Callback(_) => {
+            Answer::permitted("the EHR sends users back here; which launch it is decides the rest", Vec::new())
+        }
         Endpoint::Jwks(_)
         | Endpoint::SmartConfiguration(_)
         | Endpoint::Metadata(_)
@@ -168,6 +173,32 @@ pub fn why(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
         | Endpoint::OpenIdConfiguration(_)
         | Endpoint::KeySet(_) => Answer::permitted("this document is open to everybody, without a token", Vec::new()),
     }
+}
+
+/// Whether users of the EHR may launch the app.
+fn of_launch(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
+    let Some(activation) = world.snapshot.activation_of(question.gateway, question.app) else {
+        return not_activated(world, question);
+    };
+    if let Err(not_live) = activation.live_at(question.now) {
+        let error = OAuthError::NotLive(not_live);
+        return no_token(world, question, &error);
+    }
+    if user_of(activation).is_none() {
+        let mark = Mark::denies(
+            Kind::Activation,
+            &activation.key,
+            "spec.ehrAuthentication.type",
+            "System: no user of the EHR launches the app",
+        );
+        return Answer::denied(Code::ClientUnauthorized, Fault::SystemOnly.to_string(), vec![mark]);
+    }
+    let scopes = user_scopes::requested(activation, question.scope);
+    let marks = layers::marks(world, activation, |own| !own.is_empty());
+    if scopes.is_empty() {
+        return Answer::denied(Code::ScopeUnavailable, Fault::ScopeUnavailable.to_string(), marks);
+    }
+    Answer::permitted(format!("users are sent on to the EHR; it decides what is granted of {scopes}"), marks)
 }
 
 /// Goes on with the activation and the scopes that the app's token would hold, if it gets one.

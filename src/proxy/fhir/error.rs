@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::protocol::fhir::Denial;
+use crate::protocol::jwt::TokenRefused;
 use crate::proxy::bearer::{Unauthorized, challenge};
 use crate::proxy::body::BodyError;
 use crate::proxy::forward::{ForwardError, body_refusal};
@@ -84,6 +85,7 @@ impl FhirError {
             Self::Compressed => app(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::ContentTypeRefused),
             Self::Body(error) => body_refusal(*error),
             Self::Form => app(StatusCode::BAD_REQUEST, Code::ParameterRefused),
+            Self::Forward(ForwardError::SessionOver) => Unauthorized::from(TokenRefused::SessionOver).refusal(gateway),
             Self::Forward(error) => error.refusal(),
             Self::NotWithinScope => app(StatusCode::NOT_FOUND, Code::NotWithinScope),
             Self::LinkUnusable => app(StatusCode::NOT_FOUND, Code::LinkUnusable),

@@ -20,6 +20,12 @@ pub(in crate::proxy) enum ForwardError {
     /// There is no token of the EHR.
     #[error("activation {activation}: {error}; its status.nextStep says what to do")]
     Token { activation: String, error: EhrTokenError },
+    /// The user's session at the EHR is over.
+    #[error("the user's session at the EHR is over")]
+    SessionOver,
+    /// The state that holds users' tokens cannot be reached.
+    #[error("the state that holds the user's session cannot be reached now")]
+    StoreAway,
     /// The External auth's secret is no header value.
     #[error("the adapter's External auth holds no usable credential")]
     Credential,
@@ -92,6 +98,8 @@ impl ForwardError {
                     _ => (StatusCode::BAD_GATEWAY, code, Side::Ehr),
                 }
             }
+            Self::SessionOver => (StatusCode::UNAUTHORIZED, Code::SessionOver, Side::App),
+            Self::StoreAway => (StatusCode::SERVICE_UNAVAILABLE, Code::StoreAway, Side::Gateway),
             Self::Credential => (StatusCode::BAD_GATEWAY, Code::ActivationKeyUnready, Side::Gateway),
             Self::Call(error) => match error {
                 CallError::AddressNotAllowed { .. } => {
@@ -129,7 +137,9 @@ impl ForwardError {
             Self::Paused(paused) => Some(paused.left),
             Self::CircuitOpen { retry_after } => Some(*retry_after),
             Self::Token { error, .. } => error.retry_after(),
+            Self::StoreAway => Some(Duration::from_secs(5)),
             Self::Target
+            | Self::SessionOver
             | Self::Credential
             | Self::Call(_)
             | Self::Body(_)

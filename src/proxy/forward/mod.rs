@@ -4,6 +4,7 @@
 //! Before it: the limits of gateway and adapter, the pause that the EHR asked for, the circuit breaker. After it: what
 //! may be asked again is asked again, within the adapter's attempts and budget.
 
+mod authorization;
 mod error;
 
 use std::sync::Arc;
@@ -18,14 +19,16 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use self::authorization::Authorization;
 pub(super) use self::error::{ForwardError, body_refusal};
 use super::Proxy;
 use super::body::{self, Body, BodyError, Ending, Watched};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::trace;
 use super::traffic::AdapterTraffic;
-use crate::outbound::{CallError, EhrAuthorization, retry};
-use crate::snapshot::{Activation, DataAdapter, EhrAuthentication};
+use crate::outbound::{CallError, retry};
+use crate::protocol::jwt;
+use crate::snapshot::{Activation, DataAdapter};
 
 /// Bodies up to this length are held, so that they can be sent again after a 401.
 const REPLAYABLE: u64 = 64 * 1024;
@@ -56,6 +59,8 @@ pub(super) enum Credentials<'request> {
     Open,
     /// The activation's.
     Activation(&'request Arc<Activation>),
+    /// A user's, by the session that the access token names.
+    Session(&'request Arc<Activation>, &'request jwt::Session),
     /// The adapter's External auth: the whole `Authorization` header.
     Fixed { activation: &'request Arc<Activation>, authorization: &'request SecretString },
 }
@@ -65,7 +70,9 @@ impl<'request> Credentials<'request> {
     const fn activation(&self) -> Option<&'request Arc<Activation>> {
         match self {
             Self::Open => None,
-            Self::Activation(activation) | Self::Fixed { activation, .. } => Some(activation),
+            Self::Activation(activation) | Self::Session(activation, _) | Self::Fixed { activation, .. } => {
+                Some(activation)
+            }
         }
     }
 }
@@ -128,9 +135,9 @@ impl Proxy {
         mut draft: Draft,
     ) -> Result<Response<Incoming>, ForwardError> {
         let Outbound { adapter, traffic, .. } = *outbound;
-        let (mut attempt, mut fresh_token_tried, mut pauses) = (1, false, retry::pauses());
+        let (mut attempt, mut refused, mut pauses) = (1, None, retry::pauses());
         loop {
-            let (authorization, renewable) = self.authorization(credentials).await?;
+            let (authorization, renewable) = self.authorization(credentials, refused.as_ref()).await?;
             let (body, ending, replay) = match std::mem::replace(&mut draft.body, Outgoing::Whole(Bytes::new())) {
                 Outgoing::Whole(bytes) => (body::full(bytes.clone()), None, Some(Outgoing::Whole(bytes))),
                 Outgoing::Stream(body, ending) => (body, Some(ending), None),
@@ -139,8 +146,8 @@ impl Proxy {
             *request.method_mut() = draft.method.clone();
             *request.uri_mut() = outbound.target.clone();
             *request.headers_mut() = draft.headers.clone();
-            if let Some(header) = authorization.as_ref().and_then(|authorization| authorization.header.clone()) {
-                request.headers_mut().insert(AUTHORIZATION, header);
+            if let Some(header) = authorization.as_ref().and_then(Authorization::header) {
+                request.headers_mut().insert(AUTHORIZATION, header.clone());
             } else if let Credentials::Fixed { authorization, .. } = credentials {
                 let header = HeaderValue::from_str(authorization.expose_secret());
                 let mut header = header.map_err(|_| ForwardError::Credential)?;
@@ -158,10 +165,10 @@ impl Proxy {
                     continue;
                 }
                 let is_refused = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED);
-                if is_refused && renewable && !fresh_token_tried {
+                if is_refused && renewable && refused.is_none() {
                     self.forget(credentials, authorization.as_ref());
                     draft.body = body;
-                    fresh_token_tried = true;
+                    refused = authorization;
                     continue;
                 }
             }
@@ -228,33 +235,9 @@ impl Proxy {
     }
 
     /// Drops the token that the EHR answered 401 to.
-    fn forget(&self, credentials: &Credentials<'_>, used: Option<&EhrAuthorization>) {
-        if let (Credentials::Activation(activation), Some(used)) = (credentials, used) {
+    fn forget(&self, credentials: &Credentials<'_>, used: Option<&Authorization>) {
+        if let (Credentials::Activation(activation), Some(Authorization::Activation(used))) = (credentials, used) {
             self.ehr_tokens.forget(activation, used);
-        }
-    }
-
-    /// The credentials of an activation, and whether asking again could give others.
-    async fn authorization(
-        &self,
-        credentials: &Credentials<'_>,
-    ) -> Result<(Option<EhrAuthorization>, bool), ForwardError> {
-        let Credentials::Activation(activation) = credentials else { return Ok((None, false)) };
-        let renewable = match &activation.ehr_authentication {
-            EhrAuthentication::BackendAuth(_) | EhrAuthentication::ClientCredentials(_) => true,
-            EhrAuthentication::Basic(_) | EhrAuthentication::None | EhrAuthentication::User(_) => false,
-        };
-        match self.ehr_tokens.authorization(activation).await {
-            Ok(authorization) => {
-                if let Some(was_held) = authorization.was_held() {
-                    self.metrics.token_use(&activation.key, if was_held { "hit" } else { "miss" });
-                }
-                Ok((Some(authorization), renewable))
-            }
-            Err(error) => {
-                self.metrics.token_use(&activation.key, "failed");
-                Err(ForwardError::Token { activation: activation.key.to_string(), error })
-            }
         }
     }
 }

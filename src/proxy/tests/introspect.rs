@@ -12,7 +12,6 @@ use crate::values::scope::ScopeSet;
 
 const INACTIVE: &[u8] = br#"{"active":false}"#;
 
-/// `mobile` too is launched by users here; `sync-epic` has a confidential client beside it.
 async fn setup() -> Setup {
     Setup::with(|world| world).await
 }
@@ -88,8 +87,9 @@ async fn a_good_token_is_told_of_with_what_it_is_worth_now() {
 
 #[tokio::test]
 async fn a_users_token_is_told_of_with_its_launch_context() {
-    let setup = setup().await;
-    let (access, refresh) = setup.session("mobile-epic", "patient/Patient.rs").await;
+    let scopes = json!(["openid", "fhirUser", "patient/Patient.rs"]);
+    let setup = Setup::with(|world| world.set("App", "mobile", "scopes", scopes)).await;
+    let (access, refresh) = setup.session("mobile-epic", "patient/Patient.rs openid fhirUser").await;
     let json = introspect_as_client(&setup, &access).await.json();
     let told = |name: &str| json[name].clone();
     assert_eq!(
@@ -104,7 +104,10 @@ async fn a_users_token_is_told_of_with_its_launch_context() {
     );
     let mut json = introspect_as_client(&setup, &refresh).await.json();
     assert!(json["exp"].take().as_i64().unwrap() > Timestamp::now().as_second() + 3500);
-    assert_eq!(json, json!({"active": true, "client_id": "mobile-client", "scope": "patient/Patient.rs", "exp": null}));
+    assert_eq!(
+        json,
+        json!({"active": true, "client_id": "mobile-client", "scope": "patient/Patient.rs openid fhirUser", "exp": null})
+    );
 }
 
 #[tokio::test]

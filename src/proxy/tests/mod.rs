@@ -19,6 +19,7 @@ mod smuggling;
 mod tls;
 mod token;
 mod traces;
+mod user_launch;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,0 +1,22 @@
+//! What Inferno's suite "SMART App Launch STU2.2" asserts of a server, asserted of the gateway: a file a group of Inferno's,
+//! a test named after each of its tests. The app, as Inferno plays it, is in `app.rs`.
+//!
+//! | Inferno | here |
+//! |---|---|
+//! | SMART on FHIR Discovery | `discovery` |
+//! | Backend Services | `backend_services` |
+//!
+//! Not here: Access Brands, which the gateway does not offer, and TLS versions, which `src/proxy/tests/tls.rs` has.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
+
+mod app;
+mod backend_services;
+mod discovery;
+#[path = "../support/mod.rs"]
+mod support;
