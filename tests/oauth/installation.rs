@@ -106,9 +106,9 @@ impl Replica {
         let client = EhrClient::new(snapshot.platform.addresses.clone());
         let tokens = EhrTokens::new(client.clone(), Arc::new(SystemClock), Arc::new(EhrOutcomes::default()));
         let store: Arc<dyn Store> = Arc::new(server.store());
-        let served = Arc::new(ArcSwapOption::from(Some(Arc::clone(snapshot))));
+        let published = Arc::new(ArcSwapOption::from(Some(Arc::clone(snapshot))));
         let metrics = Arc::new(Metrics::default());
-        let proxy = Proxy::new(served, tokens, client, Arc::clone(&store), metrics, Limits::default());
+        let proxy = Proxy::new(published, tokens, client, Arc::clone(&store), metrics, Limits::default());
         Self { proxy, store, snapshot: Arc::clone(snapshot) }
     }
 
