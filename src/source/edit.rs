@@ -151,15 +151,15 @@ mod tests {
 
     #[test]
     fn of_several_documents_the_one_at_the_line_is_meant() {
-        let text = "a: {n: 1}\n---\n# second\na: {n: 1}\n";
-        assert_eq!(set_number(text, 4, "a.n", 5).unwrap(), "a: {n: 1}\n---\n# second\na: {n: 5}\n");
-        let list = "items:\n- a: {n: 1}\n- a: {n: 1}\n";
-        assert_eq!(set_number(list, 3, "items[1].a.n", 5).unwrap(), "items:\n- a: {n: 1}\n- a: {n: 5}\n");
+        let text = "a: {m: 1}\n---\n# second\na: {m: 1}\n";
+        assert_eq!(set_number(text, 4, "a.m", 5).unwrap(), "a: {m: 1}\n---\n# second\na: {m: 5}\n");
+        let list = "items:\n- a: {m: 1}\n- a: {m: 1}\n";
+        assert_eq!(set_number(list, 3, "items[1].a.m", 5).unwrap(), "items:\n- a: {m: 1}\n- a: {m: 5}\n");
     }
 
     #[rstest]
-    #[case("a: &x {n: 1}\nb: *x\n", "a.n")]
-    #[case("a: x\n", "a.n")]
+    #[case("a: &x {m: 1}\nb: *x\n", "a.m")]
+    #[case("a: x\n", "a.m")]
     fn where_more_would_change_nothing_does(#[case] text: &str, #[case] path: &str) {
         assert!(matches!(set_number(text, 1, path, 2), Err(EditError::ByHand { .. })));
     }

@@ -110,8 +110,10 @@ fn rewriting() {
     let rewritten = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let (mut rewriter, mut out) = (Rewriter::new(EHR, OURS), BytesMut::new());
         for piece in pieces {
-            if rewriter.push(piece, &mut out).is_err() {
-                return None;
+            match rewriter.push(piece, &mut out) {
+                Ok(true) => out.extend_from_slice(piece),
+                Ok(false) => {}
+                Err(_) => return None,
             }
         }
         rewriter.finish(&mut out);
