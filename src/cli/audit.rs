@@ -72,6 +72,7 @@ impl AuditOptions {
 
 /// Look at audit logs.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hearthgate audit verify audit.log.* audit.log")]
 pub(super) struct Audit {
     #[command(subcommand)]
     command: Command,
