@@ -3,8 +3,8 @@
 
 use askama::Template;
 
-use super::Problem;
 use super::frame::Frame;
+use super::{Judgement, Problem};
 use crate::values::code::Code;
 
 /// What was answered so far.
@@ -224,14 +224,14 @@ pub struct Shown {
     pub step: usize,
     /// Its fields, with what is wrong with them.
     pub fields: Vec<Field>,
-    /// What is wrong and belongs to no field of a step that is filled in.
-    pub problems: Vec<Problem>,
+    /// On the review: everything that was found out about the draft.
+    pub judgement: Judgement,
 }
 
 impl Steps {
-    /// Decides which step is shown. `fields`: those of a step; `judge`: what is wrong with a draft of the first so many
-    /// steps.
-    pub fn show(&self, fields: impl Fn(usize) -> Vec<Field>, judge: impl Fn(usize) -> Vec<Problem>) -> Shown {
+    /// Decides which step is shown. `fields`: those of a step; `judge`: what is to be said of a draft of the first so
+    /// many steps. It is asked at most once, since with thousands of objects it takes a while.
+    pub fn show(&self, fields: impl Fn(usize) -> Vec<Field>, judge: impl Fn(usize) -> Judgement) -> Shown {
         let (answered, go) = self.answers.position();
         let review = self.titles.len() + 1;
         let answered = answered.clamp(1, review);
@@ -240,18 +240,23 @@ impl Steps {
             Go::Back => answered.saturating_sub(1).max(1),
             Go::Next => (answered + 1).min(review),
         };
+        let judgement = match wanted {
+            1 => Judgement::default(),
+            wanted if wanted == review => judge(review),
+            wanted => judge(wanted - 1),
+        };
         // Whatever lies before the wanted step must be in order; the first step that is not is shown.
         for step in 1..wanted {
             let mut own = fields(step);
-            let errors = judge(step).into_iter().filter(|problem| problem.is_error);
+            let errors = judgement.problems.iter().filter(|problem| problem.is_error && !is_still_to_come(problem));
             if place(&mut own, errors) > 0 {
-                return Shown { step, fields: own, problems: Vec::new() };
+                return Shown { step, fields: own, judgement: Judgement::default() };
             }
         }
         if wanted < review {
-            return Shown { step: wanted, fields: fields(wanted), problems: Vec::new() };
+            return Shown { step: wanted, fields: fields(wanted), judgement: Judgement::default() };
         }
-        Shown { step: review, fields: Vec::new(), problems: judge(review) }
+        Shown { step: review, fields: Vec::new(), judgement }
     }
 
     /// What the other steps hold.
@@ -261,11 +266,11 @@ impl Steps {
 }
 
 /// Puts each problem to its field, and says how many found one.
-fn place(fields: &mut [Field], problems: impl Iterator<Item = Problem>) -> usize {
+fn place<'problem>(fields: &mut [Field], problems: impl Iterator<Item = &'problem Problem>) -> usize {
     let mut placed = 0;
     for problem in problems {
         if let Some(field) = fields.iter_mut().find(|field| field.is_about(&problem.field)) {
-            field.problems.push(problem.message);
+            field.problems.push(problem.message.clone());
             placed += 1;
         }
     }
@@ -355,7 +360,10 @@ mod tests {
 
     fn shown(query: &str, problems: &[Problem]) -> (usize, Vec<String>) {
         let steps = Steps { titles: TITLES, answers: Answers::parse(query) };
-        let shown = steps.show(|step| fields(&steps.answers, step), |_| problems.to_vec());
+        let shown = steps.show(
+            |step| fields(&steps.answers, step),
+            |_| Judgement { problems: problems.to_vec(), reports: Vec::new() },
+        );
         (shown.step, shown.fields.into_iter().flat_map(|field| field.problems).collect())
     }
 

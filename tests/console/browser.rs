@@ -1,6 +1,7 @@
 //! A real browser: Debian's Chromium, driven by its own driver.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,12 +23,12 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-/// A process that ends with this value.
+/// A process that ends with this value, and with it all that it started: a driver that is killed leaves its browser.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
         let _ = self.0.wait();
     }
 }
@@ -159,6 +160,7 @@ fn start_driver() -> (Ended, u16) {
     let mut process = Ended(
         Command::new(driver)
             .arg("--port=0")
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -52,10 +52,10 @@ fn page(shared: &Shared, model: &Model, frame: Frame, answers: Answers) -> FormP
     let steps = Steps { titles: STEPS, answers };
     let shown = steps.show(
         |step| fields(model, &namespace, &steps.answers, step),
-        |step| judge(shared, model, &namespace, &steps.answers, step).problems,
+        |step| judge(shared, model, &namespace, &steps.answers, step),
     );
     let hidden = steps.hidden(&shown);
-    let review = (shown.step > STEPS.len()).then(|| review(&namespace, &steps.answers, shown.problems));
+    let review = (shown.step > STEPS.len()).then(|| review(&namespace, &steps.answers, shown.judgement));
     FormPage {
         action: format!("{}/activate", frame.base()),
         frame,
@@ -232,7 +232,6 @@ fn judge(shared: &Shared, model: &Model, namespace: &str, answers: &Answers, ste
         spec.insert("ehrAuthentication".into(), serde_json::json!({ "type": "System", "system": { "none": {} } }));
     }
     let mut judgement = (shared.judge)(&draft::yaml(COMMENT, &document), resources, published);
-    // What does not exist is most likely mistyped; only on the way from a registration it is still to come.
     let key = ObjectKey::new(namespace, draft::activation_name(answers));
     if resources.activations.contains_key(&key) {
         judgement.problems.push(Problem {
@@ -242,13 +241,11 @@ fn judge(shared: &Shared, model: &Model, namespace: &str, answers: &Answers, ste
             message: format!("there is already an activation {} in this environment: give another name", key.name),
         });
     }
-    if step <= STEPS.len() {
-        judgement.problems.retain(|problem| !is_still_to_come(problem));
-    }
     judgement
 }
 
-fn review(namespace: &str, answers: &Answers, problems: Vec<Problem>) -> Review {
+fn review(namespace: &str, answers: &Answers, judgement: Judgement) -> Review {
+    let problems = judgement.problems;
     let name = draft::activation_name(answers);
     let document = draft::activation(answers, namespace);
     let rows = [

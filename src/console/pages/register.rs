@@ -84,10 +84,10 @@ fn page(shared: &Shared, model: &Model, frame: Frame, answers: Answers) -> FormP
     let steps = Steps { titles: STEPS, answers };
     let shown = steps.show(
         |step| fields(model, &namespace, &steps.answers, step),
-        |step| judge(shared, model, &namespace, &steps.answers, step).problems,
+        |step| judge(shared, model, &namespace, &steps.answers, step),
     );
     let hidden = steps.hidden(&shown);
-    let review = (shown.step > STEPS.len()).then(|| review(shared, model, &namespace, &steps.answers, shown.problems));
+    let review = (shown.step > STEPS.len()).then(|| review(&namespace, &steps.answers, shown.judgement));
     FormPage {
         action: format!("{}/register", frame.base()),
         frame,
@@ -215,17 +215,13 @@ fn judge(shared: &Shared, model: &Model, namespace: &str, answers: &Answers, ste
             message: format!("there is already an app {} in this environment: choose another App ID", key.name),
         });
     }
-    // A Secret may be made afterwards: the review says how.
-    if step <= STEPS.len() {
-        judgement.problems.retain(|problem| !is_still_to_come(problem));
-    }
     judgement
 }
 
-fn review(shared: &Shared, model: &Model, namespace: &str, answers: &Answers, problems: Vec<Problem>) -> Review {
+fn review(namespace: &str, answers: &Answers, judgement: Judgement) -> Review {
+    let Judgement { problems, reports } = judgement;
     let name = answers.text("appId");
     let document = draft::app(answers, namespace);
-    let reports = judge(shared, model, namespace, answers, STEPS.len() + 1).reports;
     let client_id = reports.iter().find_map(|report| match &report.detail {
         Detail::App { client_id, .. } if report.object.kind == Kind::App => Some(client_id.clone()),
         Detail::App { .. }
