@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities as _;
+use thirtyfour::error::WebDriverErrorInner;
 use thirtyfour::prelude::*;
 
 /// The accessibility checker, as its npm package ships it.
@@ -131,7 +132,12 @@ impl Browser {
 
     /// The text of the first element that is found, once it is there.
     pub async fn text(&self, selector: &str) -> String {
-        self.element(selector).await.text().await.unwrap()
+        loop {
+            match self.element(selector).await.text().await {
+                Err(error) if is_stale(&error) => {}
+                read => return read.unwrap(),
+            }
+        }
     }
 
     /// The first element that is found, once it is there.
@@ -142,9 +148,17 @@ impl Browser {
 
     /// Presses what is found.
     pub async fn press(&self, selector: &str) {
-        let element = self.element(selector).await;
-        element.scroll_into_view().await.unwrap();
-        element.click().await.unwrap();
+        loop {
+            let element = self.element(selector).await;
+            let pressed = async {
+                element.scroll_into_view().await?;
+                element.click().await
+            };
+            match pressed.await {
+                Err(error) if is_stale(&error) => {}
+                pressed => return pressed.unwrap(),
+            }
+        }
     }
 
     /// Types into a field, in place of what stands in it.
@@ -153,6 +167,11 @@ impl Browser {
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
+}
+
+/// Whether an element was replaced between finding it and using it, as live pages do: it is to be found anew.
+fn is_stale(error: &WebDriverError) -> bool {
+    matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_))
 }
 
 fn start_driver() -> (Ended, u16) {
