@@ -51,7 +51,7 @@ async fn pages_are_opaque_and_judged_again_when_they_are_followed() {
     assert_eq!(elsewhere.refusal(), (404, "HG7056".into()));
     let tampered = format!("{}A", path(link(1)));
     assert_eq!(setup.get(&tampered, &token).await.refusal(), (404, "HG7056".into()));
-    let of_another = token_for(&setup, "patient/Patient.rs", Some("1"));
+    let of_another = token_for(&setup, "patient/Patient.rs", Some("1")).await;
     assert_eq!(setup.get(path(link(1)), &of_another).await.refusal(), (404, "HG7056".into()));
     assert_eq!(setup.ask("GET", path(link(1)), &[], "").await.refusal(), (401, "HG7001".into()));
     setup.publish(|world| world.set("Activation", "sync-epic", "scopes", json!(["system/Patient.rs"])));
@@ -72,7 +72,7 @@ async fn a_page_is_held_to_the_patient_as_its_search_was() {
     });
     let setup =
         Setup::in_front_of(ehr.await, |world| world.set("App", "mobile", "scopes", json!(["patient/*.rs"]))).await;
-    let token = token_for(&setup, "patient/*.rs", Some("1"));
+    let token = token_for(&setup, "patient/*.rs", Some("1")).await;
     let first = setup.get("/epic/fhir/Observation", &token).await;
     assert_eq!(first.status, 200);
     let next = first.json()["link"][0]["url"].as_str().unwrap().to_owned();
@@ -159,7 +159,7 @@ async fn an_export_goes_through_the_gateway_from_start_to_end(#[case] needs_toke
     assert_eq!(fetched.target, "/files/Patient?signature=a%2Fb");
     assert_eq!(fetched.header("authorization").is_some(), needs_token);
 
-    let of_another = token_for(&setup, "patient/Patient.rs", Some("1"));
+    let of_another = token_for(&setup, "patient/Patient.rs", Some("1")).await;
     for link in [job.as_str(), url] {
         assert_eq!(setup.get(link, &of_another).await.refusal(), (404, "HG7056".into()));
     }

@@ -6,7 +6,11 @@ use serde_json::json;
 
 use super::ehr::{Reached, answer, json as fhir_json};
 use super::*;
+use crate::outbound::UserTokens;
 use crate::protocol::jwt::{Session, Subject, issue};
+use crate::protocol::oauth::launch_context::LaunchContext;
+use crate::proxy::session;
+use crate::store::{FamilyId, Kind};
 use crate::values::scope::ScopeSet;
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
@@ -44,13 +48,32 @@ async fn setup() -> Setup {
     Setup::in_front_of(Ehr::answering(two_patients).await, |world| world.set("App", "mobile", "scopes", scopes)).await
 }
 
-/// A token of a user's session with this patient.
-pub(super) fn token_for(setup: &Setup, scopes: &str, patient: Option<&str>) -> String {
+/// A token of a user's session with this patient; the EHR knows the user by a token of its own.
+pub(super) async fn token_for(setup: &Setup, scopes: &str, patient: Option<&str>) -> String {
     let snapshot = setup.snapshot.load_full().unwrap();
     let activation = snapshot.activation_by_uid("uid-of-mobile-epic").unwrap();
-    let session = Session { id: "session-1".into(), patient: patient.map(str::to_owned) };
+    let now = jiff::Timestamp::now();
+    let tokens = UserTokens {
+        access_token: "of-the-user".to_owned().into(),
+        refresh_token: None,
+        id_token: None,
+        lifetime: std::time::Duration::from_mins(5),
+        scope: None,
+        members: serde_json::Map::new(),
+    };
+    let session = session::Session {
+        activation: activation.uid.clone(),
+        user: None,
+        context: LaunchContext::default(),
+        ehr: session::EhrSession::new(&tokens, None, now),
+    };
+    let family = FamilyId::random().unwrap();
+    let records = setup.proxy.records(&activation.gateway).unwrap();
+    let until = session.ehr.ends_at;
+    records.put(Kind::Session, &family.to_string(), &session, until, now).await.unwrap();
+    let session = Session { id: family.to_string(), patient: patient.map(str::to_owned) };
     let subject = Subject::User { sub: "user-1".into(), session };
-    let issued = issue(activation, subject, &ScopeSet::parse(scopes).unwrap(), jiff::Timestamp::now(), "id").unwrap();
+    let issued = issue(activation, subject, &ScopeSet::parse(scopes).unwrap(), now, "id").unwrap();
     secrecy::ExposeSecret::expose_secret(&issued.token).to_owned()
 }
 
@@ -71,7 +94,7 @@ async fn ask(setup: &Setup, token: &str, method: &str, path: &str, body: &str) -
 #[tokio::test]
 async fn a_read_beyond_the_scopes_looks_like_one_of_nothing() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.cruds", Some("1"));
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
     let own = ask(&setup, &token, "GET", "/Observation/1", "").await;
     assert_eq!((own.status, own.json()), (200, observation("1", "1")));
     let without_id = |answer: &Answer| {
@@ -89,7 +112,7 @@ async fn a_read_beyond_the_scopes_looks_like_one_of_nothing() {
 #[tokio::test]
 async fn a_head_and_a_conditional_read_are_judged_by_what_they_stand_for() {
     let setup = setup().await;
-    let authorization = format!("Bearer {}", token_for(&setup, "patient/*.r", Some("1")));
+    let authorization = format!("Bearer {}", token_for(&setup, "patient/*.r", Some("1")).await);
     let headers = [("authorization", authorization.as_str()), ("if-none-match", "W/\"4\"")];
     let own = setup.ask("HEAD", "/epic/fhir/Observation/1", &headers, "").await;
     assert_eq!((own.status, own.body.len()), (200, 0));
@@ -102,7 +125,7 @@ async fn a_head_and_a_conditional_read_are_judged_by_what_they_stand_for() {
 #[tokio::test]
 async fn a_search_is_held_to_the_patient_and_what_comes_back_is_judged() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.rs", Some("1"));
+    let token = token_for(&setup, "patient/*.rs", Some("1")).await;
     let found = ask(&setup, &token, "GET", "/Observation?code=a", "").await;
     assert_eq!((found.status, found.json()["entry"].as_array().map(Vec::len)), (200, Some(1)));
     assert_eq!(lines(&setup), ["GET /fhir/Observation?code=a&patient=1"]);
@@ -114,7 +137,7 @@ async fn a_search_is_held_to_the_patient_and_what_comes_back_is_judged() {
     });
     let setup =
         Setup::in_front_of(careless.await, |world| world.set("App", "mobile", "scopes", json!(["patient/*.rs"]))).await;
-    let token = token_for(&setup, "patient/*.rs", Some("1"));
+    let token = token_for(&setup, "patient/*.rs", Some("1")).await;
     let refused = ask(&setup, &token, "GET", "/Observation", "").await;
     assert_eq!(refused.refusal(), (403, "HG7055".into()));
     assert!(!String::from_utf8_lossy(&refused.body).contains("Patient/2"));
@@ -123,7 +146,7 @@ async fn a_search_is_held_to_the_patient_and_what_comes_back_is_judged() {
 #[tokio::test]
 async fn a_search_by_post_is_held_in_query_and_form() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.rs", Some("1"));
+    let token = token_for(&setup, "patient/*.rs", Some("1")).await;
     let found = ask(&setup, &token, "POST", "/Observation/_search?code=a", "date=ge2020").await;
     assert_eq!(found.status, 200);
     let reached = setup.ehr.only();
@@ -159,7 +182,7 @@ async fn nobody_reaches_another_patient(
     #[case] reached: &[&str],
 ) {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.cruds", Some("1"));
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
     let answer = ask(&setup, &token, method, path, body).await;
     assert_eq!(answer.refusal(), (refusal.0, refusal.1.to_owned()));
     assert_eq!(lines(&setup), reached);
@@ -168,7 +191,7 @@ async fn nobody_reaches_another_patient(
 #[tokio::test]
 async fn a_change_is_bound_to_the_version_that_was_judged() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.cruds", Some("1"));
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
     assert_eq!(ask(&setup, &token, "DELETE", "/Observation/1", "").await.status, 204);
     let reached = setup.ehr.reached();
     assert_eq!(lines(&setup), ["GET /fhir/Observation/1", "DELETE /fhir/Observation/1"]);
@@ -182,7 +205,7 @@ async fn a_change_is_bound_to_the_version_that_was_judged() {
 #[tokio::test]
 async fn a_condition_is_added_to_searches_and_judged_on_reads() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/Observation.rs?category=vital-signs", Some("1"));
+    let token = token_for(&setup, "patient/Observation.rs?category=vital-signs", Some("1")).await;
     assert_eq!(ask(&setup, &token, "GET", "/Observation/1", "").await.refusal(), (404, "HG7054".into()));
     assert_eq!(ask(&setup, &token, "GET", "/Observation", "").await.refusal(), (403, "HG7055".into()));
     assert_eq!(setup.ehr.reached()[1].target, "/fhir/Observation?category=vital-signs&patient=1");
@@ -191,7 +214,7 @@ async fn a_condition_is_added_to_searches_and_judged_on_reads() {
 #[tokio::test]
 async fn without_a_patient_in_context_patient_scopes_give_nothing() {
     let setup = setup().await;
-    let token = token_for(&setup, "patient/*.rs user/Observation.rs", None);
+    let token = token_for(&setup, "patient/*.rs user/Observation.rs", None).await;
     assert_eq!(ask(&setup, &token, "GET", "/Encounter/1", "").await.refusal(), (403, "HG7050".into()));
     assert_eq!(ask(&setup, &token, "GET", "/Observation/2", "").await.status, 200);
     assert_eq!(lines(&setup), ["GET /fhir/Observation/2"]);
