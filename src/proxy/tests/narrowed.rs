@@ -57,7 +57,7 @@ pub(super) async fn token_for(setup: &Setup, scopes: &str, patient: Option<&str>
         access_token: "of-the-user".to_owned().into(),
         refresh_token: None,
         id_token: None,
-        lifetime: std::time::Duration::from_mins(5),
+        lifetime: Duration::from_mins(5),
         scope: None,
         members: serde_json::Map::new(),
     };

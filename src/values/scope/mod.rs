@@ -83,7 +83,7 @@ pub struct ResourceScope {
     pub permissions: Permissions,
     /// Search parameters that narrow the scope (`?category=laboratory`), all of which must hold; sorted.
     pub constraints: Vec<Constraint>,
-    /// Written in version 1 notation (`.read`). The meaning is in `permissions` alone.
+    /// Written in version 1 notation (`.read`), which has no constraints. The meaning is in `permissions` alone.
     pub version1: bool,
 }
 
@@ -218,7 +218,8 @@ impl ResourceScope {
         constraints.extend(other.constraints.iter().cloned());
         constraints.sort();
         constraints.dedup();
-        Some(Self { context: self.context, resource_type, permissions, constraints, version1: self.version1 })
+        let version1 = self.version1 && constraints.is_empty();
+        Some(Self { context: self.context, resource_type, permissions, constraints, version1 })
     }
 
     /// Whether everything that `other` permits is permitted by `self`.

@@ -74,6 +74,8 @@ impl FromStr for ResourceScope {
         let (permissions, version1) =
             parse_permissions(permissions).ok_or_else(|| ScopeError::Permissions(text.into()))?;
         let constraints = query.map_or(Ok(Vec::new()), |query| parse_constraints(text, query))?;
+        // Version 1 knows no constraints: what has some is of version 2 whatever its letters.
+        let version1 = version1 && constraints.is_empty();
         Ok(Self { context, resource_type, permissions, constraints, version1 })
     }
 }
