@@ -89,7 +89,8 @@ impl ScopeSet {
     }
 
     /// Adds a scope: one that is covered is left out, those that it covers go, and permissions on the same type with
-    /// the same constraints join. So a set says the same thing in one way only.
+    /// the same constraints join. (One that several others cover together may stay, if it came before them: looking for
+    /// those would cost more, on every request, than it saves.)
     pub fn insert(&mut self, scope: Scope) {
         let Scope::Resource(mut added) = scope else {
             self.0.insert(scope);
