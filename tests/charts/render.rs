@@ -127,8 +127,8 @@ async fn the_binary_understands_both_command_lines() {
     // What a pod has mounted from its Secret.
     let mounted = tempfile::tempdir().expect("a directory");
     let certificate = rcgen::generate_simple_self_signed(["fhir.example.org".to_owned()]).expect("a certificate");
-    std::fs::write(mounted.path().join("tls.crt"), certificate.cert.pem()).expect("it is written");
-    std::fs::write(mounted.path().join("tls.key"), certificate.signing_key.serialize_pem()).expect("it is written");
+    fs::write(mounted.path().join("tls.crt"), certificate.cert.pem()).expect("it is written");
+    fs::write(mounted.path().join("tls.key"), certificate.signing_key.serialize_pem()).expect("it is written");
     let here = |argument: String| argument.replace("/etc/hearthgate/tls", &mounted.path().display().to_string());
     for (values, component) in values_files().into_iter().flat_map(|file| [(file.clone(), "operator"), (file, "proxy")])
     {
