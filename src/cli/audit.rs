@@ -22,7 +22,7 @@ pub(super) struct AuditOptions {
     /// Write one JSON line a request, chained by hashes, to this file (- for standard output); SIGHUP opens it anew
     #[arg(long, value_name = "FILE", env = "HEARTHGATE_AUDIT_LOG")]
     audit_log: Option<PathBuf>,
-    /// Put the file aside, as FILE.<time>, when it has grown to so many MiB
+    /// Put the file aside, as FILE.TIME, when it has grown to so many MiB
     #[arg(long, value_name = "MIB", default_value_t = 100, env = "HEARTHGATE_AUDIT_LOG_MAX_MIB",
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     audit_log_max_mib: u64,

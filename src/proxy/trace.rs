@@ -1,7 +1,7 @@
 //! Traces (W3C Trace Context, OpenTelemetry): a client's context is taken up and handed on to the EHR. Where traces are
 //! exported, the request and each call to the EHR are spans of it; where not, the context passes through as it came.
 //!
-//! The context travels in the request's own headers: [`begin`] puts the request's span in place of the client's, and the
+//! The context travels in the request's own headers: `begin` puts the request's span in place of the client's, and the
 //! call to the EHR, which sends these headers on, puts its own in place of that. Spans hold what the log line holds: no
 //! path, no query, no id.
 
