@@ -15,6 +15,7 @@ use super::headers;
 use super::record::Record;
 use super::refusal::{Refusal, Side};
 use super::request_id::RequestId;
+use super::shared_state::absent_if_unopenable;
 use crate::outbound::EhrTokenError;
 use crate::protocol::oauth::authorize::{self, Asked, Authorization, EhrLeg, PageFault, Refused, user_of};
 use crate::protocol::oauth::ehr_launch::EhrLaunch;
@@ -205,11 +206,8 @@ impl Proxy {
         let launch = match launch {
             None => None,
             Some(launch) => {
-                let kept = match records.get::<EhrLaunch>(Kind::Launch, &launch_key(&launch), now).await {
-                    // Sealed with keys that are gone: as good as over.
-                    Err(StoreError::Unopenable { .. }) => None,
-                    kept => kept?,
-                };
+                let kept = records.get::<EhrLaunch>(Kind::Launch, &launch_key(&launch), now).await;
+                let kept = kept.or_else(absent_if_unopenable)?;
                 let kept = kept.filter(|kept| kept.content.activation == activation.uid);
                 Some(kept.ok_or(Obstacle::LaunchUnknown)?.content.launch)
             }

@@ -15,6 +15,7 @@ use super::record::Record;
 use super::refusal::{Refusal, Side};
 use super::request_id::RequestId;
 use super::session::{self, EhrSession, Session};
+use super::shared_state::absent_if_unopenable;
 use crate::outbound::{EhrTokenError, IdentityError, UserGrant, UserTokens};
 use crate::protocol::oauth::authorization_code::{Grant, LIFETIME};
 use crate::protocol::oauth::authorize::{self, Asked, user_of};
@@ -160,10 +161,8 @@ impl Proxy {
         let returned = callback::read(head.uri.query().unwrap_or_default())?;
         let records = self.records(gateway).ok_or(CallbackError::SigningUnready)?;
         let key = pending_key(&returned.state);
-        let known = match records.get::<Pending>(Kind::Launch, &key, now).await {
-            Err(StoreError::Unopenable { .. }) => None,
-            known => known?,
-        };
+        let known = records.get::<Pending>(Kind::Launch, &key, now).await;
+        let known = known.or_else(absent_if_unopenable)?;
         let known = known.ok_or(CallbackError::Unknown)?.content;
         let cookie = LaunchCookie { gateway, state: &returned.state };
         // Looked at first: who has no cookie spoils nobody's launch.

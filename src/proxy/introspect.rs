@@ -18,6 +18,7 @@ use super::oauth_form::{json, refused};
 use super::record::Record;
 use super::refusal::Form;
 use super::request_id::RequestId;
+use super::shared_state::absent_if_unopenable;
 use crate::api::ClientType;
 use crate::protocol::jwt::{self, Session};
 use crate::protocol::oauth::OAuthError;
@@ -195,14 +196,6 @@ impl Proxy {
         };
         let scopes = ScopeSet::parse(&grant.scope).unwrap_or_default().intersect(&activation.ceiling);
         Ok(Some(Active::refresh(grant.client_id, &scopes, family.until)))
-    }
-}
-
-/// A record that does not open was sealed with keys that are gone: what it stood for is gone with them.
-pub(super) fn absent_if_unopenable<T>(error: StoreError) -> Result<Option<T>, StoreError> {
-    match error {
-        StoreError::Unopenable { .. } => Ok(None),
-        error => Err(error),
     }
 }
 

@@ -9,6 +9,7 @@ use moka::sync::Cache;
 use tokio::sync::Mutex;
 
 use super::session::{EhrSession, Session, after};
+use super::shared_state::absent_if_unopenable;
 use crate::outbound::{EhrTokenError, EhrTokens, UserGrant};
 use crate::snapshot::Activation;
 use crate::store::{FamilyId, FirstUse, Kind, Record, Records, Replaced, StoreError};
@@ -177,10 +178,8 @@ impl Renewal<'_> {
     }
 
     async fn known(&self, now: Timestamp) -> Result<Record<Session>, SessionError> {
-        let known = match self.records.get::<Session>(Kind::Session, &self.family.to_string(), now).await {
-            Err(StoreError::Unopenable { .. }) => None,
-            known => known?,
-        };
+        let known = self.records.get::<Session>(Kind::Session, &self.family.to_string(), now).await;
+        let known = known.or_else(absent_if_unopenable)?;
         known.filter(|known| known.content.activation == self.activation.uid).ok_or(SessionError::Over)
     }
 

@@ -7,13 +7,21 @@ use jiff::Timestamp;
 use super::Proxy;
 use crate::protocol::jwt::Bearer;
 use crate::snapshot::Gateway;
-use crate::store::{Address, Kind, Records, Sealer};
+use crate::store::{Address, Kind, Records, Sealer, StoreError};
 
 /// What seals for a gateway; `None` while it has no keys.
 pub(super) fn sealer(gateway: &Gateway) -> Option<Sealer> {
     let current = gateway.signing.current.as_ref()?;
     let others = gateway.signing.revisions.iter().filter(|key| key.revision != current.revision);
     Some(Sealer::new(&gateway.key.to_string(), &current.keys.sealing, others.map(|key| &key.keys.sealing)))
+}
+
+/// A record that does not open was sealed with keys that are gone: what it stood for is gone with them.
+pub(super) fn absent_if_unopenable<T>(error: StoreError) -> Result<Option<T>, StoreError> {
+    match error {
+        StoreError::Unopenable { .. } => Ok(None),
+        error => Err(error),
+    }
 }
 
 impl Proxy {

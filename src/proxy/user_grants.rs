@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Proxy;
 use super::body::Body;
 use super::session::{self, Session};
+use super::shared_state::absent_if_unopenable;
 use super::token::{TokenResponse, access_token, unsigned};
 use crate::protocol::jwt::{self, Subject};
 use crate::protocol::oauth::authorization_code::{self, Grant};
@@ -178,14 +179,6 @@ impl Keeper<'_> {
         let sub = session.user.as_ref().map_or_else(|| activation.app.client_id.clone(), |user| user.sub.clone());
         let session = jwt::Session { id: self.family.to_string(), patient: session.context.patient.clone() };
         access_token(activation, Subject::User { sub, session }, scopes, self.now)
-    }
-}
-
-/// A record that does not open was sealed with keys that are gone: what it stood for is gone with them.
-fn absent_if_unopenable<T>(error: StoreError) -> Result<Option<T>, StoreError> {
-    match error {
-        StoreError::Unopenable { .. } => Ok(None),
-        error => Err(error),
     }
 }
 
