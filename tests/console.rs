@@ -233,32 +233,33 @@ async fn an_app_is_registered_and_activated_by_what_the_forms_write() {
     browser.fill("displayName", "Recall Letters").await;
     browser.fill("appId", "Recall Letters").await;
     browser.press(next).await;
-    assert!(browser.text(".problems").await.contains("App ID"));
+    browser.expect_text(".problems", "App ID").await;
     assert_eq!(browser.serious_barriers().await, Vec::<String>::new());
     browser.fill("appId", "schedule-sync").await;
     browser.press(next).await;
-    assert!(browser.text(".problems").await.contains("there is already an app schedule-sync"));
+    browser.expect_text(".problems", "there is already an app schedule-sync").await;
     browser.fill("appId", "recall-letters").await;
     browser.fill("description", "Writes to patients.\nEvery month.").await;
     browser.press(next).await;
 
-    assert_eq!(browser.text("#step-title").await, "Addresses");
+    browser.expect_text("#step-title", "Addresses").await;
     browser.fill("healthUri", "http://10.0.0.1/health").await;
     browser.press(next).await;
-    assert!(browser.text(".problems").await.contains("App health URI"), "what only the compiler knows is told as well");
+    // What only the compiler knows is told as well.
+    browser.expect_text(".problems", "App health URI").await;
     browser.fill("healthUri", "").await;
     browser.press(next).await;
 
-    assert_eq!(browser.text("#step-title").await, "Access scopes");
+    browser.expect_text("#step-title", "Access scopes").await;
     browser.press("input[value='system/Patient.rs']").await;
     browser.fill("scopes", "system/Slot.rs").await;
     browser.press(next).await;
 
-    assert_eq!(browser.text("#step-title").await, "Security");
+    browser.expect_text("#step-title", "Security").await;
     browser.fill("jwksUri", "https://recall.example.org/jwks.json").await;
     browser.press(next).await;
 
-    assert_eq!(browser.text("#step-title").await, "Review");
+    browser.expect_text("#step-title", "Review").await;
     assert_eq!(browser.serious_barriers().await, Vec::<String>::new());
     let app = browser.commit(&server, "recall-letters.app.yaml").await;
     assert!(app.contains("clientType: BackendService") && app.contains("- system/Slot.rs"), "{app}");
@@ -269,14 +270,14 @@ async fn an_app_is_registered_and_activated_by_what_the_forms_write() {
     browser.open(&server.admin(&format!("{HOME}activate?app=recall-letters"))).await;
     browser.fill("gateway", "epic").await;
     browser.press(next).await;
-    assert_eq!(browser.text("#step-title").await, "EHR authentication");
+    browser.expect_text("#step-title", "EHR authentication").await;
     browser.press(next).await;
-    assert_eq!(browser.text("#step-title").await, "Credentials at the EHR");
+    browser.expect_text("#step-title", "Credentials at the EHR").await;
     browser.fill("ehrClientId", "a5c9e7f2-recall").await;
     browser.fill("appName", "Recall Letters").await;
     browser.fill("tokenUrl", &server.sandbox("/interconnect/oauth2/token")).await;
     browser.press(next).await;
-    assert_eq!(browser.text("#step-title").await, "Review");
+    browser.expect_text("#step-title", "Review").await;
     browser.commit(&server, "recall-letters-at-epic.activation.yaml").await;
     server.wait_condition("Activation", "recall-letters-at-epic", "Ready", "True", "Ready").await;
     browser.end().await;

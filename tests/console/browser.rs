@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -137,6 +137,19 @@ impl Browser {
                 Err(error) if is_stale(&error) => {}
                 read => return read.unwrap(),
             }
+        }
+    }
+
+    /// Waits until the first element that is found says this: what a press leads to may still be on its way.
+    pub async fn expect_text(&self, selector: &str, part: &str) {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let text = self.text(selector).await;
+            if text.contains(part) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{selector} does not say `{part}`, it says `{text}`");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
