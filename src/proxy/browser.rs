@@ -105,10 +105,11 @@ fn put_cookie(response: &mut Response<Body>, text: &str) {
 }
 
 /// What makes the page readable.
-const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem}";
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem}\
+     h1{font-size:1.5rem;line-height:1.25}";
 
 /// What the page may do: nothing but to be shown in [`STYLE`], whose SHA-256 stands here.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-bLN4DupNjHp6t4iv9WUjEao3ut/JRHinO3+7QzZ8FBU='; \
+const POLICY: &str = "default-src 'none'; style-src 'sha256-XP947uj2hrctpa52vlzchDPTyJ7MUtoDEz+k8sBwyNc='; \
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// A page for a person: why there is no launch. It holds no script, and nothing that a request brought.
