@@ -10,29 +10,33 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::Shared;
-use super::launch::{LaunchError, LaunchOrder, ListedPatient};
+use super::launch::{LaunchError, LaunchOrder};
 use super::log::Record;
 use super::page;
-use super::people::{PEOPLE, Person};
+use super::people::PEOPLE;
 
-/// An app that can be started.
-struct ListedApp {
-    client_id: String,
-    name: String,
+/// One of a list.
+struct Choice {
+    value: String,
+    text: String,
+    chosen: bool,
 }
 
 #[derive(askama::Template)]
 #[template(path = "sandbox/launcher.html")]
-struct LauncherPage {
-    apps: Vec<ListedApp>,
-    people: &'static [Person],
-    patients: Vec<ListedPatient>,
+struct LauncherPage<'order> {
+    apps: Vec<Choice>,
+    people: Vec<Choice>,
+    patients: Vec<Choice>,
+    /// What was chosen last: what went wrong is mended, not begun anew.
+    order: &'order LaunchOrder,
+    intent: &'order str,
     problem: Option<String>,
 }
 
 /// `GET`: the page.
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
-    launcher_page(&shared, StatusCode::OK, None)
+    launcher_page(&shared, StatusCode::OK, &LaunchOrder::default(), None)
 }
 
 /// `POST`: starts the app.
@@ -41,11 +45,12 @@ pub(super) async fn start(
     Extension(record): Extension<Record>,
     body: Bytes,
 ) -> Response {
-    match shared.launch(&order(&body), Timestamp::now().as_second()) {
+    let order = order(&body);
+    match shared.launch(&order, Timestamp::now().as_second()) {
         Ok(url) => page::see_other(&url),
         Err(error) => {
             record.refused(error.to_string());
-            launcher_page(&shared, StatusCode::BAD_REQUEST, Some(error.to_string()))
+            launcher_page(&shared, StatusCode::BAD_REQUEST, &order, Some(&error))
         }
     }
 }
@@ -73,14 +78,35 @@ fn order(form: &[u8]) -> LaunchOrder {
     order
 }
 
-fn launcher_page(shared: &Shared, status: StatusCode, problem: Option<String>) -> Response {
+fn launcher_page(shared: &Shared, status: StatusCode, order: &LaunchOrder, problem: Option<&LaunchError>) -> Response {
     let apps = shared.registry.list().into_iter().filter(|client| client.launch_url.is_some());
-    let apps = apps.map(|client| ListedApp {
-        name: client.app_name.unwrap_or_else(|| client.client_id.clone()),
-        client_id: client.client_id,
+    let apps = apps.map(|client| {
+        let name = client.app_name.unwrap_or_else(|| client.client_id.clone());
+        (client.client_id, name)
     });
-    page::html(
-        status,
-        &LauncherPage { apps: apps.collect(), people: &PEOPLE, patients: shared.fhir.patients(), problem },
-    )
+    let people =
+        PEOPLE.iter().map(|person| (person.login.to_owned(), format!("{} ({})", person.name, person.role_name())));
+    let patients = shared.fhir.patients().into_iter();
+    let patients = patients.map(|patient| (patient.id, format!("{}, born {}", patient.name, patient.birth_date)));
+    let nobody = (String::new(), "No patient is open".to_owned());
+    let page = LauncherPage {
+        apps: choices(apps, Some(&order.client_id)),
+        people: choices(people, Some(&order.user)),
+        patients: choices(patients.chain([nobody]), order.patient.as_deref()),
+        order,
+        intent: order.intent.as_deref().unwrap_or_default(),
+        problem: problem.map(|problem| sentence(&problem.to_string())),
+    };
+    page::html(status, &page)
+}
+
+fn choices(all: impl Iterator<Item = (String, String)>, chosen: Option<&str>) -> Vec<Choice> {
+    all.map(|(value, text)| Choice { chosen: chosen == Some(value.as_str()), value, text }).collect()
+}
+
+/// As people write it.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).chain(['.']).collect()
 }

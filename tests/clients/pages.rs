@@ -67,7 +67,8 @@ async fn everybody_learns_what_went_wrong() {
     browser.press("input[name='encounter']").await;
     browser.press("#patient option[value='']").await;
     browser.press("main button").await;
-    browser.expect_text(".problem", "choose a patient").await;
+    browser.expect_text(".problem", "There is no encounter to open: choose a patient who has had one.").await;
+    assert_eq!(browser.text("#patient option:checked").await, "No patient is open", "what was chosen stays");
     assert_for_everybody(&browser, "launcher-again", "Start an app").await;
 
     browser.open(&clinic.server.sandbox(&format!("{AUTHORIZE_PATH}?client_id=nobody"))).await;
