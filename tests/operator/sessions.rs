@@ -132,7 +132,7 @@ async fn a_code_and_a_refresh_token_are_good_once_in_each_of_a_thousand_races_of
         let code = users[number % 2].code(SCOPE, None).await;
         let (first, second) = join!(one.redeem(&code), other.redeem(&code));
         let tokens = once([first, second]);
-        if number % TOGETHER == 0 {
+        if number.is_multiple_of(TOGETHER) {
             // Two had the code, so nobody is believed.
             eventually(PATIENCE, "what was issued is over at both", async || {
                 let path = format!("Patient/{FIRST_PATIENT}");
@@ -150,7 +150,7 @@ async fn a_code_and_a_refresh_token_are_good_once_in_each_of_a_thousand_races_of
         let token = users[(number + 1) % 2].redeem(&code).await.text_of("refresh_token");
         let (first, second) = join!(one.refresh(&token), other.refresh(&token));
         let next = once([first, second]).text_of("refresh_token");
-        if number % TOGETHER == 0 {
+        if number.is_multiple_of(TOGETHER) {
             assert_eq!(one.refresh(&next).await.refusal(), (400, "invalid_grant".to_owned()), "its family is over");
         }
     })
@@ -170,7 +170,7 @@ impl Stage {
     /// A launch at this replica, so far.
     async fn reach(user: &AppUser, number: usize) -> Self {
         let leaving = user.leave(SCOPE, None).await;
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             return Self::AtTheEhr(leaving);
         }
         let callback = user.visit_the_ehr(&leaving).await;
