@@ -144,7 +144,7 @@ async fn a_code_and_a_refresh_token_are_good_once_in_each_of_a_thousand_races_of
         }
     })
     .await;
-    let codes = begun.elapsed();
+    let (codes, refreshes) = (begun.elapsed(), Instant::now());
     in_batches(1000, async |number| {
         let code = users[number % 2].code(SCOPE, None).await;
         let token = users[(number + 1) % 2].redeem(&code).await.text_of("refresh_token");
@@ -155,7 +155,7 @@ async fn a_code_and_a_refresh_token_are_good_once_in_each_of_a_thousand_races_of
         }
     })
     .await;
-    eprintln!("1,000 races for a code took {codes:?}, for a refresh token {:?}", begun.elapsed() - codes);
+    eprintln!("1,000 races for a code took {codes:?}, for a refresh token {:?}", refreshes.elapsed());
 }
 
 /// How far a launch came before a process died.
