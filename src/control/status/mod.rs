@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(super) use self::activation::LAST_HANDLED_PROBE;
 use self::conditions::Conditions;
 use super::findings::{Findings, Probed};
 use super::plan;
