@@ -17,7 +17,7 @@ use super::release::{Component, Release};
 use crate::support::control_plane::{ControlPlane, Request};
 
 /// The binary under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
 /// Longest wait for something that takes a second on an idle machine, and much longer where calls fail on purpose.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Longest wait for what is promised within a second: the tests share two cores with API servers and each other.

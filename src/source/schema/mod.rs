@@ -14,6 +14,7 @@ use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::{Map, Value, json};
 
 use self::structural::Schema;
+pub use self::metadata::DEFAULT_NAMESPACE;
 pub use self::structural::SchemaError;
 use super::document::Place;
 use crate::api::common::{GROUP, VERSION};
@@ -188,7 +189,7 @@ pub fn validate(kind: Kind, object: &Map<String, Value>) -> Result<Valid, Vec<Pr
     let mut problems = Vec::new();
     let metadata = metadata::check(object, &mut problems);
     let key = metadata::key(object);
-    let placeholder = || ObjectKey::new(metadata::DEFAULT_NAMESPACE, "");
+    let placeholder = || ObjectKey::new(DEFAULT_NAMESPACE, "");
     let content = match (kind, core::usage(object.get("metadata"))) {
         (Kind::Secret, Some(usage)) => {
             let key = key.clone().unwrap_or_else(placeholder);
