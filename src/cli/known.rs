@@ -94,7 +94,12 @@ mod tests {
     fn listed(kind: Kind, name: &str, spec: Value, status: Value) -> Listed {
         let object = ObjectReference::new(kind, ObjectKey::new("north", name));
         let live = LiveObject::new(object, Vec::new(), status);
-        Listed { document: json!({ "spec": spec }), created: Some(json!("2026-01-01T00:00:00Z")), deployed_by: None, live }
+        Listed {
+            document: json!({ "spec": spec }),
+            created: Some(json!("2026-01-01T00:00:00Z")),
+            deployed_by: None,
+            live,
+        }
     }
 
     fn conditions(accepted: &str) -> Value {

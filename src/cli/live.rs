@@ -140,9 +140,9 @@ impl ClusterChoice {
             Scope::Own => Some(own.as_str()),
         };
         let listed = tokio::time::timeout(ANSWER_WITHIN, listing::list(&client, namespace)).await;
-        listed.unwrap_or(Err(ApiFailure::TimedOut)).map_err(|failure| {
-            if failure.is_not_found() { LiveError::NotInstalled } else { LiveError::Api(failure) }
-        })
+        listed
+            .unwrap_or(Err(ApiFailure::TimedOut))
+            .map_err(|failure| if failure.is_not_found() { LiveError::NotInstalled } else { LiveError::Api(failure) })
     }
 }
 
@@ -164,12 +164,7 @@ fn is_pod() -> bool {
 impl LiveOptions {
     /// What the words of an unfinished line say of it. What is not understood is read over.
     pub(super) fn of_words(words: impl Iterator<Item = String>) -> Self {
-        let mut found = Self {
-            server: None,
-            choice: ClusterChoice::default(),
-            namespace: None,
-            all_namespaces: false,
-        };
+        let mut found = Self { server: None, choice: ClusterChoice::default(), namespace: None, all_namespaces: false };
         let (mut kubeconfig, mut context) = (None, None);
         let mut words = words.peekable();
         while let Some(word) = words.next() {

@@ -13,9 +13,7 @@ use super::live::{LiveOptions, Place};
 use super::platform::PlatformOptions;
 use crate::api::activation::KeyPair;
 use crate::snapshot::live::LiveStatus;
-use crate::snapshot::{
-    Compiled, Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile,
-};
+use crate::snapshot::{Compiled, Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::kubernetes::listing::Listed;
 use crate::source::loaded;
@@ -62,11 +60,7 @@ pub(super) struct Looked {
 
 impl Paths {
     /// Looks at the paths that were given; without any, at what the cluster or the standalone server holds.
-    pub(super) async fn look(
-        self,
-        live: &LiveOptions,
-        platform: &PlatformOptions,
-    ) -> Result<Looked, Box<dyn Error>> {
+    pub(super) async fn look(self, live: &LiveOptions, platform: &PlatformOptions) -> Result<Looked, Box<dyn Error>> {
         let paths: Vec<PathBuf> = self.paths.into_iter().chain(self.file).collect();
         if !paths.is_empty() {
             let offline = Offline::read(&paths, &platform.offline()?)?;

@@ -127,8 +127,7 @@ impl Probe {
     /// Puts a new request to the operator on the activation, and tells how it will say that it has answered it.
     async fn request(&self, live: &LiveObject) -> Result<String, LiveError> {
         let request = Timestamp::now().to_string();
-        let activations: Api<api::Activation> =
-            Api::namespaced(self.live.connect().await?, &live.object.key.namespace);
+        let activations: Api<api::Activation> = Api::namespaced(self.live.connect().await?, &live.object.key.namespace);
         let patch = json!({ "metadata": { "annotations": { PROBE_REQUESTED_ANNOTATION: request } } });
         activations
             .patch(&live.object.key.name, &PatchParams::default(), &Patch::Merge(patch))

@@ -61,7 +61,9 @@ enum RotateError {
     NoKey(ObjectReference),
     #[error("{0} brings its own key: put the next one into another Secret and change keyPair.secretRef")]
     Brought(ObjectReference),
-    #[error("{tool} deploys {object} from git, and would take the change back: make it there (hearthgate rotate with a path)")]
+    #[error(
+        "{tool} deploys {object} from git, and would take the change back: make it there (hearthgate rotate with a path)"
+    )]
     Deployed { object: ObjectReference, tool: &'static str },
     #[error("{0} comes from standard input, which cannot be edited: name its file")]
     NoFile(ObjectReference),

@@ -226,7 +226,9 @@ impl Told<'_> {
         let activation = self.offline.snapshot.activation_of(self.question.gateway, self.question.app)?;
         let is_for_users = matches!(activation.ehr_authentication, EhrAuthentication::User(_));
         match (self.question.patient, is_for_users, &self.answer.outcome) {
-            (Some(_), false, _) => Some("--patient says nothing here: no user stands behind the app's tokens".to_owned()),
+            (Some(_), false, _) => {
+                Some("--patient says nothing here: no user stands behind the app's tokens".to_owned())
+            }
             (None, true, Verdict::Denied { .. }) if holds_patients(&activation.ceiling) => {
                 Some("this is a launch without a patient: --patient ID asks about one with".to_owned())
             }

@@ -169,7 +169,10 @@ async fn what_would_be_decided_and_what_a_change_does_is_told_of_a_cluster_too()
     installation.wait_for("EHRAuthenticated", "False", "AwaitingRegistration").await;
 
     let permitted = person.hearthgate(&["why", "schedule-sync", "epic", "GET Patient/1"]).with(0);
-    assert!(permitted.contains("permitted") && permitted.contains("is not ready (AwaitingRegistration)"), "{permitted}");
+    assert!(
+        permitted.contains("permitted") && permitted.contains("is not ready (AwaitingRegistration)"),
+        "{permitted}"
+    );
     assert!(permitted.contains(&format!("App {}/schedule-sync", person.namespace)), "{permitted}");
     let denied = person.plugin(&["why", "schedule-sync", "epic", "PUT Patient/1", "-o", "json"]).json(1);
     assert_eq!(denied["code"], "HG7008");

@@ -115,7 +115,11 @@ impl Plan {
         Ok(if difference.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn of_files(&self, old_path: &PathBuf, new_path: &PathBuf) -> Result<(Offline, Offline), Box<dyn std::error::Error>> {
+    fn of_files(
+        &self,
+        old_path: &PathBuf,
+        new_path: &PathBuf,
+    ) -> Result<(Offline, Offline), Box<dyn std::error::Error>> {
         let platform = self.platform.offline()?;
         let old_platform = match &self.old_public_url {
             Some(url) => self.platform.at(url).offline()?,

@@ -13,8 +13,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::{Map, Value, json};
 
-use self::structural::Schema;
 pub use self::metadata::DEFAULT_NAMESPACE;
+use self::structural::Schema;
 pub use self::structural::SchemaError;
 use super::document::Place;
 use crate::api::common::{GROUP, VERSION};
