@@ -91,9 +91,9 @@ mod tests {
     use crate::snapshot::ObjectKey;
     use serde_json::json;
 
-    fn listed(kind: Kind, name: &str, spec: Value, status: Value) -> Listed {
+    fn listed(kind: Kind, name: &str, spec: &Value, status: &Value) -> Listed {
         let object = ObjectReference::new(kind, ObjectKey::new("north", name));
-        let live = LiveObject::new(object, Vec::new(), status);
+        let live = LiveObject::new(object, Vec::new(), status.clone());
         Listed {
             document: json!({ "spec": spec }),
             created: Some(json!("2026-01-01T00:00:00Z")),
@@ -116,15 +116,20 @@ mod tests {
     fn an_installation_shows_its_public_url_and_what_it_lets_through() {
         let adapter = |address: &str| json!({ "fhirBaseUrl": format!("http://{address}/fhir") });
         let all = [
-            listed(Kind::DataAdapter, "inside", adapter("10.1.2.3:8443"), json!({ "conditions": conditions("True") })),
-            listed(Kind::DataAdapter, "refused", adapter("10.9.9.9"), json!({ "conditions": conditions("False") })),
+            listed(
+                Kind::DataAdapter,
+                "inside",
+                &adapter("10.1.2.3:8443"),
+                &json!({ "conditions": conditions("True") }),
+            ),
+            listed(Kind::DataAdapter, "refused", &adapter("10.9.9.9"), &json!({ "conditions": conditions("False") })),
             listed(
                 Kind::Gateway,
                 "epic",
-                json!({ "publicUrl": "https://fhir.north.example.org" }),
-                json!({ "conditions": conditions("True"), "url": "https://fhir.north.example.org" }),
+                &json!({ "publicUrl": "https://fhir.north.example.org" }),
+                &json!({ "conditions": conditions("True"), "url": "https://fhir.north.example.org" }),
             ),
-            listed(Kind::Gateway, "cerner", json!({}), json!({ "url": "https://hg.example.org/base/north/cerner" })),
+            listed(Kind::Gateway, "cerner", &json!({}), &json!({ "url": "https://hg.example.org/base/north/cerner" })),
         ];
         let known = Known::of_cluster(&all);
         assert_eq!(known.public_url.as_deref(), Some("https://hg.example.org/base"));
@@ -135,7 +140,7 @@ mod tests {
         assert_eq!(known.ages.len(), 4);
         let keys = json!({ "jwksUrl": "https://keys.example.org/north/keys/sync/jwks.json" });
         let [_, _, epic, cerner] = all;
-        let all = [epic, cerner, listed(Kind::Activation, "sync", json!({}), keys)];
+        let all = [epic, cerner, listed(Kind::Activation, "sync", &json!({}), &keys)];
         assert_eq!(Known::of_cluster(&all).public_url.as_deref(), Some("https://keys.example.org"));
     }
 }

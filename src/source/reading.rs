@@ -157,7 +157,9 @@ fn placed<'object>(namespace: &str, object: &'object Map<String, Value>) -> Cow<
     match object.get("metadata") {
         Some(metadata @ Value::Object(_)) if namespace != schema::DEFAULT_NAMESPACE && !is_elsewhere(metadata) => {
             let mut object = object.clone();
-            object["metadata"]["namespace"] = namespace.into();
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.insert("namespace".to_owned(), namespace.into());
+            }
             Cow::Owned(object)
         }
         Some(_) | None => Cow::Borrowed(object),

@@ -195,9 +195,9 @@ async fn what_would_be_decided_and_what_a_change_does_is_told_of_a_cluster_too()
     assert!(elsewhere.err.contains("403 Forbidden"), "objects without a namespace go where -n says: {}", elsewhere.err);
 
     let printed = person.hearthgate(&["rotate", "schedule-sync-at-epic"]).with(0);
-    let patch = r#"{"spec":{"ehrAuthentication":{"system":{"backendAuth":{"keyPair":{"revision":2}}}}}}"#;
+    let merged = r#"{"spec":{"ehrAuthentication":{"system":{"backendAuth":{"keyPair":{"revision":2}}}}}}"#;
     let expected = format!(
-        "kubectl --context test patch activations.hearthgate.dev schedule-sync-at-epic -n {} --type merge -p '{patch}'\n",
+        "kubectl --context test patch activations.hearthgate.dev schedule-sync-at-epic -n {} --type merge -p '{merged}'\n",
         person.namespace
     );
     assert_eq!(printed, expected);

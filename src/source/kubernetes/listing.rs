@@ -3,7 +3,7 @@
 
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::object::{Watched, is_ours};
 use crate::api;
@@ -68,13 +68,14 @@ async fn of_kind<Resource: Watched>(client: &Client, namespace: Option<&str>) ->
 fn listed(kind: Kind, resource: &ApiResource, object: DynamicObject) -> Option<Listed> {
     let DynamicObject { metadata, mut data, .. } = object;
     let key = ObjectKey::new(metadata.namespace?, metadata.name?);
-    let mut named = json!({ "name": key.name, "namespace": key.namespace });
+    let mut named =
+        Map::from_iter([("name".to_owned(), json!(key.name)), ("namespace".to_owned(), json!(key.namespace))]);
     let (annotations, labels) = (metadata.annotations.unwrap_or_default(), metadata.labels.unwrap_or_default());
     let deployed_by = MARKS.iter().find(|(mark, _)| annotations.contains_key(*mark) || labels.contains_key(*mark));
-    let annotations: serde_json::Map<String, Value> =
+    let annotations: Map<String, Value> =
         annotations.into_iter().filter(|(name, _)| is_ours(name)).map(|(name, text)| (name, text.into())).collect();
     if !annotations.is_empty() {
-        named["annotations"] = annotations.into();
+        named.insert("annotations".to_owned(), annotations.into());
     }
     let status = data.get_mut("status").map(Value::take).unwrap_or_default();
     let spec = data.get_mut("spec").map(Value::take).unwrap_or_default();
