@@ -400,6 +400,15 @@ impl Process {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
+    /// The time that it has spent on a processor: `/proc` tells it in hundredths of a second.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name of the program stands in brackets, and may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let hundredths: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(hundredths * 10)
+    }
+
     /// Its resident memory, in KiB.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
