@@ -259,7 +259,7 @@ mod tests {
     async fn everything_else_is_told_to_own_names_only() {
         for host in ["localhost:9090", "127.0.0.1", "127.0.0.1:1", "[::1]:9090", "10.1.2.3:9090"] {
             let (code, body) = ask(admin(true), "GET", "/status", &[("host", host)]).await;
-            assert_eq!((code, body.as_str()), (200, "{\"objects\":[]}"), "{host}");
+            assert_eq!((code, body.as_str()), (200, "{\"objects\":[],\"rejections\":[]}"), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "10.1.2.4:9090", "", "127.0.0.1.nip.io:9090"] {
             assert_eq!(ask(admin(true), "GET", "/status", &[("host", host)]).await.0, 421, "{host}");
