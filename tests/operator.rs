@@ -22,5 +22,6 @@ mod operator {
     pub mod outages;
     pub mod release;
     pub mod replicas;
+    pub mod sessions;
 }
 mod support;

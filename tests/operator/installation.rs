@@ -156,12 +156,10 @@ impl<'plane> Installation<'plane> {
     pub async fn add_proxy_at(&mut self, address: &str) {
         let number = self.proxies.len();
         let (public, admin) = (if number == 0 { self.public_port } else { free_port() }, free_port());
-        let state = self.files.path().join(format!("state-{number}"));
-        let instead = [
-            format!("--listen=127.0.0.1:{public}"),
-            format!("--admin-listen={address}:{admin}"),
-            format!("--state={}", state.display()),
-        ];
+        let mut instead = vec![format!("--listen=127.0.0.1:{public}"), format!("--admin-listen={address}:{admin}")];
+        if !self.release.shares_a_store() {
+            instead.push(format!("--state={}", self.files.path().join(format!("state-{number}")).display()));
+        }
         let mut arguments = self.release.arguments(Component::Proxy, &instead);
         arguments.push("--shutdown-delay=0".into());
         let user = self.release.user(Component::Proxy);
