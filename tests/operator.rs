@@ -23,5 +23,6 @@ mod operator {
     pub mod outages;
     pub mod release;
     pub mod replicas;
+    pub mod sessions;
 }
 mod support;
