@@ -10,6 +10,7 @@
 )]
 
 mod operator {
+    pub mod command_line;
     pub mod console;
     pub mod crowd;
     pub mod faults;

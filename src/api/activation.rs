@@ -356,6 +356,10 @@ pub struct ActivationStatus {
     /// Scopes that the app asks for and does not get, and who dropped them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_scopes: Vec<DroppedScope>,
+    /// The value of the annotation `hearthgate.dev/probe-requested-at` that was answered last: the EHR was asked since it
+    /// was put there, or this method has nothing to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_probe_at: Option<String>,
 }
 
 /// One key of a pair.

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
+use super::live::{LiveOptions, Place};
 use super::{Outcome, block_on};
 use crate::snapshot::Kind;
 use crate::snapshot::live::LiveStatus;
@@ -19,14 +20,17 @@ use crate::values::code::Code;
 pub(super) const VARIABLE: &str = "HEARTHGATE_COMPLETE";
 /// A person waits at the keyboard.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// A cluster is farther away, and its plugins for logging in take their time.
+const PATIENCE_WITH_CLUSTERS: Duration = Duration::from_secs(2);
 /// The current directory may be a home directory.
 const MOST_FILES: usize = 500;
 const DEEPEST: usize = 3;
 
 /// Print what makes a shell complete commands, options and the names of objects.
 ///
-/// Names are those of the standalone server (HEARTHGATE_SERVER, default http://127.0.0.1:9090) where one answers, else
-/// those of the YAML in the current directory.
+/// Names are those of the cluster where the line asks for one (--context, --cluster, -A, or as a plugin of kubectl); else
+/// those of the standalone server (HEARTHGATE_SERVER, default http://127.0.0.1:9090) where one answers, else those of the
+/// YAML in the current directory.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  source <(hearthgate completions bash)        # in ~/.bashrc\n  source <(hearthgate completions zsh)         # in ~/.zshrc\n  hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish"
@@ -97,8 +101,7 @@ pub(super) fn rotatable() -> Vec<CompletionCandidate> {
 }
 
 fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
-    let served = block_on(served()).ok().flatten();
-    let known: BTreeSet<(String, Kind)> = match served {
+    let known: BTreeSet<(String, Kind)> = match block_on(running()).ok().flatten() {
         Some(status) => status.objects.into_iter().map(|live| (live.object.key.name, live.object.kind)).collect(),
         None => {
             let loaded = loaded::read(&nearby(Path::new("."), 0));
@@ -109,9 +112,17 @@ fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
     wanted.map(|(name, kind)| CompletionCandidate::new(name).help(Some(kind.as_str().into()))).collect()
 }
 
+/// What runs where the line that is being typed asks; nothing where nobody answers.
+async fn running() -> Option<LiveStatus> {
+    let live = LiveOptions::of_words(std::env::args().skip_while(|word| word != "--").skip(1));
+    match live.place() {
+        Place::Cluster => tokio::time::timeout(PATIENCE_WITH_CLUSTERS, live.status()).await.ok()?.ok(),
+        Place::Server(server) => served(&server).await,
+    }
+}
+
 /// What a server at hand tells; nothing where there is none.
-async fn served() -> Option<LiveStatus> {
-    let server = std::env::var("HEARTHGATE_SERVER").unwrap_or_else(|_| "http://127.0.0.1:9090".to_owned());
+async fn served(server: &str) -> Option<LiveStatus> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
     let answer = client.get(format!("{}/status", server.trim_end_matches('/'))).send().await.ok()?;
     answer.error_for_status().ok()?.json().await.ok()

@@ -67,6 +67,21 @@ pub enum Action {
     ProbeHealth(ObjectKey),
 }
 
+impl Action {
+    /// The activation whose EHR it asks.
+    pub const fn asked(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::AskEhr(activation) | Self::ProveKey(activation, _) => Some(activation),
+            Self::CreatePairKey { .. }
+            | Self::CreateGatewayKey { .. }
+            | Self::LookForKey(_)
+            | Self::ProbeAdapter(_)
+            | Self::ProbeLaunch(_)
+            | Self::ProbeHealth(_) => None,
+        }
+    }
+}
+
 /// What to do now, and when to look again though nothing has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

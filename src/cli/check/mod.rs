@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::offline::readable;
 use super::platform::PlatformOptions;
+use super::progress::Bar;
 use crate::snapshot::compile;
 use crate::source::loaded;
+use crate::source::schema::DEFAULT_NAMESPACE;
 use problem::Problems;
 
 /// Check YAML offline: schema, rules between fields, and everything between objects.
@@ -65,7 +67,9 @@ impl Check {
     pub(super) fn run(self) -> Outcome {
         readable(&self.paths)?;
         let platform = self.platform.offline()?;
-        let loaded = loaded::read(&self.paths);
+        let bar = Bar::of("files");
+        let loaded = loaded::read_in(DEFAULT_NAMESPACE, &self.paths, |left| bar.left(left));
+        drop(bar);
         let mut resources = loaded.resources();
         if self.secrets_elsewhere {
             resources.assume_credentials(|object| loaded.names(object));

@@ -66,7 +66,7 @@ impl Life {
 
     fn status(&self, kind: Kind, name: &str) -> Value {
         let object = ObjectReference::new(kind, ObjectKey::new("default", name));
-        self.recorded.objects.iter().find(|status| status.object == object).unwrap().status.clone()
+        Value::clone(&self.recorded.objects.iter().find(|status| status.object == object).unwrap().status)
     }
 
     /// `type=status/reason` of each condition but those that hold for their own name, and `nextStep`.

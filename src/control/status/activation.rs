@@ -9,6 +9,9 @@ use crate::snapshot::report::{ActivationDetail, Verdict};
 use crate::snapshot::{Activation, Report};
 use crate::values::code::{Code, Group};
 
+/// The member of a status that says which request for a probe was answered.
+pub(in crate::control) const LAST_HANDLED_PROBE: &str = "lastHandledProbeAt";
+
 pub(super) fn status(
     view: &View<'_>,
     report: &Report,
@@ -52,6 +55,12 @@ pub(super) fn status(
         launch_url: detail.launch_url.clone(),
         connection: detail.connection.clone(),
         dropped_scopes: detail.dropped_scopes.clone(),
+        last_handled_probe_at: view
+            .findings
+            .requests_answered
+            .get(&report.uid)
+            .cloned()
+            .or_else(|| told.status?.text(LAST_HANDLED_PROBE).map(str::to_owned)),
     }
 }
 
