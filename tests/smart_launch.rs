@@ -12,6 +12,7 @@ mod support;
 
 use hearthgate::sandbox::FIRST_PATIENT;
 use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::{Value, json};
 use support::standalone::Standalone;
 use support::user::AppUser;
@@ -129,4 +130,80 @@ async fn the_ehr_starts_the_app_about_what_is_open_there() {
     assert_eq!(user.revoke(&answer.text_of("access_token")).await.status, StatusCode::OK);
     let over = user.read(&format!("Patient/{FIRST_PATIENT}"), &answer.text_of("access_token")).await;
     assert_eq!(over.status, StatusCode::UNAUTHORIZED);
+}
+
+/// The last token request that reached the EHR: how the client proved itself.
+async fn proof(clinic: &Standalone) -> &'static str {
+    let asked = clinic.ehr_log("/oauth2/token").await.pop().unwrap();
+    let scheme = asked["credential"]["scheme"].as_str();
+    let has_client_id = asked["parameters"].get("client_id").is_some();
+    match (scheme, asked.get("assertion").is_some(), has_client_id) {
+        (Some("Basic"), false, false) => "client_secret_basic",
+        (None, true, false) => "private_key_jwt",
+        (None, false, true) => "client_id in the form",
+        _ => panic!("{asked}"),
+    }
+}
+
+#[rstest]
+#[case::public("{}", "client_id in the form")]
+#[case::basic("{clientSecretRef: {name: at-ehr, key: secret}}", "client_secret_basic")]
+#[case::post(
+    "{clientSecretRef: {name: at-ehr, key: secret}, tokenEndpointAuthMethod: client_secret_post}",
+    "client_id in the form"
+)]
+#[case::key_pair("{keyPair: {algorithm: ES384}}", "private_key_jwt")]
+#[tokio::test]
+async fn the_gateway_proves_itself_to_the_ehr_as_the_activation_says(#[case] user: &str, #[case] expected: &str) {
+    let (clinic, user_of_letters) = clinic().await;
+    let user = user.replacen('{', "{clientId: our-own-client, ", 1);
+    let document = format!(
+        "
+apiVersion: hearthgate.dev/v1alpha1
+kind: App
+metadata: {{name: notes}}
+spec:
+  clientId: notes
+  clientType: Public
+  redirectUris: [http://127.0.0.1:3000/notes]
+  scopes: [openid, fhirUser, launch/patient, offline_access, patient/Patient.rs]
+---
+apiVersion: hearthgate.dev/v1alpha1
+kind: Activation
+metadata: {{name: notes-at-clinic}}
+spec:
+  appRef: {{name: notes}}
+  gatewayRef: {{name: clinic}}
+  ehrAuthentication: {{type: User, user: {user}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: at-ehr, labels: {{hearthgate.dev/use: credential}}}}
+stringData: {{secret: 'a+b/c%2F== and more'}}
+"
+    );
+    clinic.write("notes.yaml", &document);
+    let status = ("Activation", "notes-at-clinic");
+    clinic.wait_condition(status.0, status.1, "Ready", "True", "Ready").await;
+    // Nobody can know yet; the object is in order all the same.
+    let before = clinic.condition(status.0, status.1, "EHRAuthenticated").await.unwrap();
+    assert_eq!((&*before.0, &*before.1), ("Unknown", "NoUserYet"), "{before:?}");
+
+    let redirect_uri = "http://127.0.0.1:3000/notes".to_owned();
+    let user = AppUser { client_id: "notes".to_owned(), secret: None, redirect_uri, ..user_of_letters };
+    let scope = "openid fhirUser launch/patient offline_access patient/Patient.rs";
+    let tokens = user.redeem(&user.code(scope, None).await).await;
+    assert_eq!((tokens.status, proof(&clinic).await), (StatusCode::OK, expected), "{tokens:?}");
+    clinic.wait_condition(status.0, status.1, "EHRAuthenticated", "True", "EHRAuthenticated").await;
+
+    // The EHR's team removes the client: the next launch tells, and whose fault it is.
+    clinic.send(clinic.client.delete(clinic.sandbox("/sandbox/clients/our-own-client"))).await;
+    let leaving = user.leave(scope, None).await;
+    assert!(user.visit_the_ehr_in_vain(&leaving).await, "it knows no such client");
+    clinic.send(clinic.client.post(clinic.sandbox("/sandbox/tokens/expiry"))).await;
+    let read = user.read(&format!("Patient/{FIRST_PATIENT}"), &tokens.text_of("access_token")).await;
+    assert_eq!(read.status, StatusCode::BAD_GATEWAY, "{read:?}");
+    clinic.wait_condition(status.0, status.1, "EHRAuthenticated", "False", "Refused").await;
+    let (_, _, message) = clinic.condition(status.0, status.1, "Ready").await.unwrap();
+    assert!(message.contains("invalid_client"), "{message}");
 }

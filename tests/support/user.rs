@@ -120,6 +120,11 @@ impl AppUser {
         page.redirected()
     }
 
+    /// At the EHR, where it shows a page that says no.
+    pub async fn visit_the_ehr_in_vain(&self, leaving: &Leaving) -> bool {
+        Answer::of(self.client.get(&leaving.location)).await.status == StatusCode::BAD_REQUEST
+    }
+
     /// The browser comes back to the gateway.
     pub async fn come_back(&self, callback: &str, leaving: &Leaving) -> Answer {
         Answer::of(self.get(callback).header(COOKIE, &leaving.cookie)).await

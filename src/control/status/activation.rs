@@ -81,14 +81,20 @@ fn ehr_authenticated(
     told: &Told<'_>,
 ) -> Option<Verdict> {
     const NAME: &str = condition::EHR_AUTHENTICATED;
-    if !detail.asks_for_tokens {
+    if !detail.asks_for_tokens && !detail.launches_users() {
         return None;
     }
+    let not_asked = |otherwise: &str| {
+        if detail.launches_users() {
+            return Verdict::unknown(NAME, Code::NoUserYet, "no user has launched the app yet");
+        }
+        Verdict::unknown(NAME, Code::NotProbed, otherwise)
+    };
     if detail.awaits_client_id {
         return Some(Verdict::fails(NAME, Code::ClientIdMissing, "the EHR's client ID is missing"));
     }
     let Some(activation) = activation else {
-        return Some(Verdict::unknown(NAME, Code::NotProbed, "not asked: other conditions come first"));
+        return Some(not_asked("not asked: other conditions come first"));
     };
     let told_before = told.of_this_spec(NAME).filter(|told| told.reason != Code::ClientIdMissing.reason());
     let accepted_before = view.accepted_before.contains(&report.object.key);
@@ -112,7 +118,7 @@ fn ehr_authenticated(
         },
         None => match told_before {
             Some(told) => told,
-            None => Verdict::unknown(NAME, Code::NotProbed, "the EHR has not been asked yet"),
+            None => not_asked("the EHR has not been asked yet"),
         },
     };
     Some(verdict)

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use url::form_urlencoded::{self, byte_serialize};
 use uuid::Uuid;
@@ -91,15 +91,7 @@ pub(super) fn shared_secret(
     token_url: &EndpointUrl,
 ) -> Result<Request<Full<Bytes>>, EhrTokenError> {
     let mut form = Form::client_credentials(&auth.scopes);
-    let secret = auth.client_secret.expose_secret();
-    let authorization = match auth.method {
-        TokenEndpointAuthMethod::ClientSecretBasic => Some(basic(&auth.client_id, secret)?),
-        TokenEndpointAuthMethod::ClientSecretPost => {
-            form.append("client_id", &auth.client_id);
-            form.append("client_secret", secret);
-            None
-        }
-    };
+    let authorization = form.prove(&auth.client_id, &auth.client_secret, auth.method)?;
     form.into_request(adapter, token_url, &auth.client_id, authorization)
 }
 
@@ -145,7 +137,7 @@ pub(super) fn user(
             form.append("client_id", &auth.client_id);
             None
         }
-        UserCredential::Secret(secret) => Some(basic(&auth.client_id, secret.expose_secret())?),
+        UserCredential::Secret { secret, method } => form.prove(&auth.client_id, secret, *method)?,
         UserCredential::KeyPair { signing, .. } => {
             let key = signing.as_ref().ok_or(EhrTokenError::KeyUnready)?;
             let audience = adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str());
@@ -184,6 +176,23 @@ impl Form {
             form.append("scope", scopes);
         }
         form
+    }
+
+    /// Proves the client with its secret: in the form, or in the header that is given back.
+    fn prove(
+        &mut self,
+        client_id: &str,
+        secret: &SecretString,
+        method: TokenEndpointAuthMethod,
+    ) -> Result<Option<HeaderValue>, EhrTokenError> {
+        match method {
+            TokenEndpointAuthMethod::ClientSecretBasic => basic(client_id, secret.expose_secret()).map(Some),
+            TokenEndpointAuthMethod::ClientSecretPost => {
+                self.append("client_id", client_id);
+                self.append("client_secret", secret.expose_secret());
+                Ok(None)
+            }
+        }
     }
 
     fn append(&mut self, name: &str, value: &str) {
