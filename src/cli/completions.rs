@@ -130,8 +130,8 @@ fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
 /// What runs where the line that is being typed asks; nothing where nobody answers.
 async fn running() -> Option<LiveStatus> {
     // A shell puts the line behind two dashes, kubectl gives it alone.
-    let line = std::env::args().skip_while(|word| word != "--" && !is_kubectl_completion()).skip(1);
-    let live = LiveOptions::of_words(line);
+    let typed = std::env::args().skip_while(|word| word != "--" && !is_kubectl_completion()).skip(1);
+    let live = LiveOptions::of_words(typed);
     match live.place() {
         Place::Cluster => tokio::time::timeout(PATIENCE_WITH_CLUSTERS, live.status()).await.ok()?.ok(),
         Place::Server(server) => served(&server).await,

@@ -140,7 +140,7 @@ impl ClusterChoice {
             Scope::One(namespace) => Some(*namespace),
             Scope::Own => Some(own.as_str()),
         };
-        let listed = tokio::time::timeout(ANSWER_WITHIN, listing::list(&client, namespace));
+        let listed = Box::pin(tokio::time::timeout(ANSWER_WITHIN, listing::list(&client, namespace)));
         let listed = while_waiting("reading the cluster's objects", listed).await;
         listed
             .unwrap_or(Err(ApiFailure::TimedOut))
