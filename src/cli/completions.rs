@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use clap_complete::engine::CompletionCandidate;
+use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::Shells;
 
+use super::invocation::is_kubectl_completion;
 use super::live::{LiveOptions, Place};
 use super::{Outcome, block_on};
 use crate::snapshot::Kind;
@@ -33,7 +34,7 @@ const DEEPEST: usize = 3;
 /// YAML in the current directory.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  source <(hearthgate completions bash)        # in ~/.bashrc\n  source <(hearthgate completions zsh)         # in ~/.zshrc\n  hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish"
+    after_help = "Examples:\n  source <(hearthgate completions bash)        # in ~/.bashrc\n  source <(hearthgate completions zsh)         # in ~/.zshrc\n  hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish\n  ln -s \"$(command -v hearthgate)\" ~/.local/bin/kubectl_complete-hearthgate  # for kubectl's own completion"
 )]
 pub(super) struct Completions {
     /// The shell
@@ -64,6 +65,20 @@ impl Completions {
         completer.write_registration(VARIABLE, "hearthgate", "hearthgate", "hearthgate", &mut std::io::stdout())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Answers kubectl's completion (Cobra): a candidate a line with what it means behind a tab, then what a shell should do
+/// about files (`:4`: nothing).
+pub(super) fn print_for_kubectl() -> std::io::Result<()> {
+    let words: Vec<_> = std::iter::once("hearthgate".into()).chain(std::env::args_os().skip(1)).collect();
+    let at = words.len().saturating_sub(1);
+    for candidate in complete(&mut super::command(), words, at, None)? {
+        let value = candidate.get_value().to_string_lossy();
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        println!("{value}\t{}", help.lines().next().unwrap_or_default());
+    }
+    println!(":4");
+    Ok(())
 }
 
 /// Every code and reason.
@@ -114,7 +129,9 @@ fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
 
 /// What runs where the line that is being typed asks; nothing where nobody answers.
 async fn running() -> Option<LiveStatus> {
-    let live = LiveOptions::of_words(std::env::args().skip_while(|word| word != "--").skip(1));
+    // A shell puts the line behind two dashes, kubectl gives it alone.
+    let typed = std::env::args().skip_while(|word| word != "--" && !is_kubectl_completion()).skip(1);
+    let live = LiveOptions::of_words(typed);
     match live.place() {
         Place::Cluster => tokio::time::timeout(PATIENCE_WITH_CLUSTERS, live.status()).await.ok()?.ok(),
         Place::Server(server) => served(&server).await,

@@ -5,13 +5,25 @@ use std::path::Path;
 /// The file name by which kubectl finds the plugin.
 const PLUGIN: &str = "kubectl-hearthgate";
 
-/// Whether kubectl calls.
+/// The one by which its completion finds what completes the plugin.
+const PLUGIN_COMPLETION: &str = "kubectl_complete-hearthgate";
+
+/// Whether kubectl calls, or its completion.
 pub(super) fn is_kubectl_plugin() -> bool {
-    std::env::args_os().next().is_some_and(|name| is_plugin(Path::new(&name)))
+    is_called(PLUGIN) || is_kubectl_completion()
 }
 
-fn is_plugin(program: &Path) -> bool {
-    program.file_stem().is_some_and(|stem| stem == PLUGIN)
+/// Whether kubectl's completion asks what may stand where the cursor is.
+pub(super) fn is_kubectl_completion() -> bool {
+    is_called(PLUGIN_COMPLETION)
+}
+
+fn is_called(name: &str) -> bool {
+    std::env::args_os().next().is_some_and(|program| has_name(Path::new(&program), name))
+}
+
+fn has_name(program: &Path, name: &str) -> bool {
+    program.file_stem().is_some_and(|stem| stem == name)
 }
 
 /// The command line in the words that kubectl's users type.
@@ -62,9 +74,9 @@ mod tests {
 
     #[test]
     fn kubectl_is_told_by_the_name_of_the_file() {
-        assert!(is_plugin(Path::new("/usr/local/bin/kubectl-hearthgate")));
-        assert!(is_plugin(Path::new("kubectl-hearthgate.exe")));
-        assert!(!is_plugin(Path::new("/usr/local/bin/hearthgate")));
+        assert!(has_name(Path::new("/usr/local/bin/kubectl-hearthgate"), PLUGIN));
+        assert!(has_name(Path::new("kubectl-hearthgate.exe"), PLUGIN));
+        assert!(!has_name(Path::new("/usr/local/bin/hearthgate"), PLUGIN));
     }
 
     #[test]

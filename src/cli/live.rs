@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::cluster::{ClusterError, Contact};
 use super::invocation::is_kubectl_plugin;
+use super::progress::while_waiting;
 use crate::snapshot::Kind;
 use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::source::kubernetes::listing::{self, Listed};
@@ -139,7 +140,8 @@ impl ClusterChoice {
             Scope::One(namespace) => Some(*namespace),
             Scope::Own => Some(own.as_str()),
         };
-        let listed = tokio::time::timeout(ANSWER_WITHIN, listing::list(&client, namespace)).await;
+        let listed = Box::pin(tokio::time::timeout(ANSWER_WITHIN, listing::list(&client, namespace)));
+        let listed = while_waiting("reading the cluster's objects", listed).await;
         listed
             .unwrap_or(Err(ApiFailure::TimedOut))
             .map_err(|failure| if failure.is_not_found() { LiveError::NotInstalled } else { LiveError::Api(failure) })

@@ -91,6 +91,9 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 pub fn main() -> ExitCode {
     // The one crypto provider. It is only refused where another was installed before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    if invocation::is_kubectl_completion() {
+        return completions::print_for_kubectl().map_or(ExitCode::from(2), |()| ExitCode::SUCCESS);
+    }
     // Ends the program where a shell asks for candidates.
     CompleteEnv::with_factory(command).var(completions::VARIABLE).complete();
     let matches = command().get_matches();

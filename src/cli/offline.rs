@@ -11,12 +11,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::known::{self, Known};
 use super::live::{LiveOptions, Place};
 use super::platform::PlatformOptions;
+use super::progress::Bar;
 use crate::api::activation::KeyPair;
 use crate::snapshot::live::LiveStatus;
 use crate::snapshot::{Compiled, Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
 use crate::source::Loaded;
 use crate::source::kubernetes::listing::Listed;
 use crate::source::loaded;
+use crate::source::schema::DEFAULT_NAMESPACE;
 
 /// Files and directories to look at.
 #[derive(Clone, Debug, Args)]
@@ -87,6 +89,12 @@ impl Paths {
     }
 }
 
+/// Reads files, with a sign of life where there are many. Objects without a namespace are in this one.
+pub(super) fn load(namespace: &str, paths: &[PathBuf]) -> Loaded {
+    let bar = Bar::of("files");
+    loaded::read_in(namespace, paths, |left| bar.left(left))
+}
+
 /// Whether all paths are there.
 pub(super) fn readable(paths: &[PathBuf]) -> Result<(), PathUnreadable> {
     for path in paths.iter().filter(|path| path.as_path() != Path::new("-")) {
@@ -99,7 +107,7 @@ impl Offline {
     /// Reads and compiles. Secrets that are in no file are taken for granted.
     pub(super) fn read(paths: &[PathBuf], platform: &Platform) -> Result<Self, PathUnreadable> {
         readable(paths)?;
-        Ok(Self::compile(loaded::read(paths), platform, Arc::default()))
+        Ok(Self::compile(load(DEFAULT_NAMESPACE, paths), platform, Arc::default()))
     }
 
     /// Compiles what a cluster holds. Its Secrets are not read: those that something refers to are taken for granted.

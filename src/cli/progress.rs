@@ -1,9 +1,11 @@
 //! Signs of life on a terminal, for what takes more than a moment. In a pipe and in logs there are none.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::timeout;
 
 /// Between two pictures.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,6 +38,16 @@ impl Drop for Spinner {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Waits for something, and shows that it does once that takes longer than a moment.
+pub(super) async fn while_waiting<Done>(what: &'static str, work: impl Future<Output = Done>) -> Done {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(A_MOMENT, &mut work).await {
+        return done;
+    }
+    let _spinner = Spinner::start(what);
+    work.await
 }
 
 /// How much is left to do. Shown once it takes longer than a moment, and in no log.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::document::Place;
 use super::files::{self, Found, Listing};
+use super::parallel;
 use super::reading::{self, Finding, Reading, Source};
 use super::schema::{self, Content, Typed};
 use crate::snapshot::resources::{Kind, Location, ObjectReference, Rejection, Resources};
@@ -97,13 +98,11 @@ pub fn read_in(namespace: &str, paths: &[PathBuf], mut tell: impl FnMut(usize)) 
         let name = if name == "." { "" } else { name.strip_prefix("./").unwrap_or(&name).trim_end_matches('/') };
         let listing = files::list(path, name, None);
         loaded.add_obstacles(&listing);
-        for (index, found) in listing.files.iter().enumerate() {
-            tell(listing.files.len() - index);
-            readings.push(Arc::new(match files::read(&found.path) {
-                Ok(contents) => reading::read_in(namespace, &found.name, &contents.text),
-                Err(error) => reading::unreadable(&found.name, &error),
-            }));
-        }
+        let read = |found: &Found| match files::read(&found.path) {
+            Ok(contents) => Arc::new(reading::read_in(namespace, &found.name, &contents.text)),
+            Err(error) => Arc::new(reading::unreadable(&found.name, &error)),
+        };
+        readings.extend(parallel::each(&listing.files, read, &mut tell));
     }
     loaded.add(readings);
     loaded

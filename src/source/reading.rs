@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::document::{self, Place, Position, Spans};
 use super::mask::masked;
+use super::parallel;
 use super::schema::{self, Document, Problem, Valid};
 use crate::snapshot::resources::{Location, ObjectReference};
 use crate::values::code::Code;
@@ -100,11 +101,17 @@ pub fn read_in(namespace: &str, file: &str, text: &str) -> Reading {
     match document::parse(text) {
         Ok(documents) => {
             let text = masked(text, &documents).into();
-            let mut entries = Vec::new();
-            for document in documents {
-                let source = Source { file: file.clone(), spans: Arc::clone(&document.spans), prefix: String::new() };
-                judge(namespace, &document.value, source, &mut entries);
-            }
+            let judged = parallel::each(
+                &documents,
+                |document| {
+                    let (file, spans) = (file.clone(), Arc::clone(&document.spans));
+                    let mut entries = Vec::new();
+                    judge(namespace, &document.value, Source { file, spans, prefix: String::new() }, &mut entries);
+                    entries
+                },
+                |_| {},
+            );
+            let entries = judged.into_iter().flatten().collect();
             Reading { file, outcome: Ok(entries), text: Some(text) }
         }
         Err(error) => {

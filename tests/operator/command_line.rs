@@ -41,7 +41,9 @@ impl Person {
         installation.kubectl(&["create", "rolebinding", "person", "--role=person", &account]).await;
         let user = format!("system:serviceaccount:{}:person", installation.namespace);
         let plugins = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(BINARY, plugins.path().join("kubectl-hearthgate")).unwrap();
+        for name in ["kubectl-hearthgate", "kubectl_complete-hearthgate"] {
+            std::os::unix::fs::symlink(BINARY, plugins.path().join(name)).unwrap();
+        }
         Self {
             kubeconfig: installation.plane.kubeconfig(&user).await,
             user,
@@ -221,6 +223,9 @@ async fn the_plugin_speaks_as_kubectl_does() {
     assert_eq!(missing.code, 2);
     let told = "there is no Activation nowhere in the namespace of the context (-n names another, -A looks in all)";
     assert!(missing.err.contains(told), "{}", missing.err);
+    installation.apply(&installation.quickstart()).await;
+    let completed = person.run(Path::new(&person.plugins.path().join("kubectl_complete-hearthgate")), &["pem", "sch"]);
+    assert_eq!(completed.with(0), "schedule-sync-at-epic\tActivation\n:4\n");
     let wrong = person.plugin(&["stauts"]);
     assert!(wrong.err.contains("Usage: kubectl hearthgate"), "{}", wrong.err);
 }

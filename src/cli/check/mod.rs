@@ -15,11 +15,9 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::Outcome;
-use super::offline::readable;
+use super::offline::{load, readable};
 use super::platform::PlatformOptions;
-use super::progress::Bar;
 use crate::snapshot::compile;
-use crate::source::loaded;
 use crate::source::schema::DEFAULT_NAMESPACE;
 use problem::Problems;
 
@@ -67,9 +65,7 @@ impl Check {
     pub(super) fn run(self) -> Outcome {
         readable(&self.paths)?;
         let platform = self.platform.offline()?;
-        let bar = Bar::of("files");
-        let loaded = loaded::read_in(DEFAULT_NAMESPACE, &self.paths, |left| bar.left(left));
-        drop(bar);
+        let loaded = load(DEFAULT_NAMESPACE, &self.paths);
         let mut resources = loaded.resources();
         if self.secrets_elsewhere {
             resources.assume_credentials(|object| loaded.names(object));

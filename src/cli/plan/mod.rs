@@ -20,7 +20,8 @@ use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::snapshot::difference::{Difference, difference};
 use crate::snapshot::resources::Rejection;
-use crate::source::loaded::{self, Loaded};
+use crate::source::loaded::Loaded;
+use crate::source::schema::DEFAULT_NAMESPACE;
 
 /// Say what a change does: who gains or loses access, which keys are made, which tokens die, what moves, and what a
 /// person must do at an EHR.
@@ -127,7 +128,7 @@ impl Plan {
         };
         let old = Offline::read(slice::from_ref(old_path), &old_platform)?;
         offline::readable(slice::from_ref(new_path))?;
-        let new = Offline::after(loaded::read(slice::from_ref(new_path)), &platform, &old);
+        let new = Offline::after(offline::load(DEFAULT_NAMESPACE, slice::from_ref(new_path)), &platform, &old);
         readable(old_path, &old.loaded)?;
         readable(new_path, &new.loaded)?;
         Ok((old, new))
@@ -137,7 +138,7 @@ impl Plan {
         offline::readable(slice::from_ref(path))?;
         let (_, own) = self.choice.contact.connect().await?;
         let home = self.namespace.as_deref().unwrap_or(&own);
-        let mut loaded = loaded::read_in(home, slice::from_ref(path), |_| {});
+        let mut loaded = offline::load(home, slice::from_ref(path));
         readable(path, &loaded)?;
         loaded.without_secrets();
         let named: BTreeSet<String> = loaded.objects.keys().map(|object| object.key.namespace.clone()).collect();
