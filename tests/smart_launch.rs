@@ -207,3 +207,36 @@ stringData: {{secret: 'a+b/c%2F== and more'}}
     let (_, _, message) = clinic.condition(status.0, status.1, "Ready").await.unwrap();
     assert!(message.contains("invalid_client"), "{message}");
 }
+
+/// Revision and state of the keys of the activation with a key pair, oldest first.
+async fn keys(clinic: &Standalone) -> Vec<(u64, String)> {
+    let activation = clinic.object("Activation", "discharge-letters-at-clinic").await.unwrap();
+    let keys = activation["status"]["keys"].as_array().unwrap().iter();
+    keys.map(|key| (key["revision"].as_u64().unwrap(), key["state"].as_str().unwrap().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_new_key_signs_for_users_once_the_ehr_knows_it() {
+    let (clinic, user) = clinic().await;
+    let signing_kid = async || {
+        let asked = clinic.ehr_log("/oauth2/token").await.pop().unwrap();
+        assert_eq!(asked["status"], 200, "{asked}");
+        asked["assertion"]["header"]["kid"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned()
+    };
+    let launched = async || assert_eq!(user.redeem(&user.code(SCOPE, None).await).await.status, StatusCode::OK);
+    launched().await;
+    let first = signing_kid().await;
+    clinic.eventually("the first key signs", || async { keys(&clinic).await == [(1, "Signing".to_owned())] }).await;
+
+    clinic.edit("discharge-letters.yaml", "algorithm: RS384", "algorithm: RS384\n        revision: 2");
+    let moved = [(1, "Retiring".to_owned()), (2, "Signing".to_owned())];
+    clinic.eventually("the second key signs", || async { keys(&clinic).await == moved }).await;
+    clinic
+        .wait_condition("Activation", "discharge-letters-at-clinic", "EHRAuthenticated", "True", "EHRAuthenticated")
+        .await;
+    let second = || async {
+        launched().await;
+        signing_kid().await != first
+    };
+    clinic.eventually("launches are signed with it", second).await;
+}

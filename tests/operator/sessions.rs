@@ -158,6 +158,35 @@ async fn a_code_and_a_refresh_token_are_good_once_in_each_of_a_thousand_races_of
     eprintln!("1,000 races for a code took {codes:?}, for a refresh token {:?}", refreshes.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_ehr_says_to_users_of_any_replica_is_told_in_status() {
+    let clinic = Clinic::open().await;
+    let condition = async |name: &str| {
+        let activation = clinic.installation.get("activation", "growth-chart-at-clinic").await.unwrap();
+        let conditions = activation["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition["type"] == name).unwrap_or_default();
+        ["status", "reason"].map(|member| found[member].as_str().unwrap_or_default().to_owned())
+    };
+    let becomes = async |name: &str, expected: [&str; 2]| {
+        eventually(PATIENCE, &format!("{name} becomes {expected:?}"), || async { condition(name).await == expected })
+            .await;
+    };
+    becomes("Ready", ["True", "Ready"]).await;
+    assert_eq!(condition("EHRAuthenticated").await, ["Unknown", "NoUserYet"]);
+    let [_, user] = clinic.users();
+    let refresh = user.redeem(&user.code(SCOPE, None).await).await.text_of("refresh_token");
+    becomes("EHRAuthenticated", ["True", "EHRAuthenticated"]).await;
+
+    // Its team removes the client, and a session goes to renew its token.
+    clinic.installation.ehr.unregister(EHR_CLIENT_ID);
+    clinic.installation.ehr.expire_tokens();
+    let access = user.refresh(&refresh).await.text_of("access_token");
+    let read = user.read(&format!("Patient/{FIRST_PATIENT}"), &access).await;
+    assert_eq!(read.status, 502, "{read:?}");
+    becomes("EHRAuthenticated", ["False", "Refused"]).await;
+    assert_eq!(condition("Ready").await, ["False", "Refused"]);
+}
+
 /// How far a launch came before a process died.
 enum Stage {
     AtTheEhr(Leaving),

@@ -223,7 +223,7 @@ impl EhrTokens {
     /// requests go on with the key that signs, whatever comes of it.
     pub async fn prove(&self, activation: &Activation, key: &KeyRevision) -> Result<(), EhrTokenError> {
         let EhrAuthentication::BackendAuth(auth) = &activation.ehr_authentication else {
-            return Err(EhrTokenError::NeedsUser);
+            return self.prove_for_users(activation, key).await;
         };
         let shared = &self.shared;
         let request = shared.signed_request(activation, auth, key).await?;

@@ -79,9 +79,26 @@ pub(super) fn backend(
     let audience = auth.audience.as_deref().unwrap_or(token_url.as_str());
     let assertion = assertion(key, client_id, audience, now)?;
     let mut form = Form::client_credentials(&auth.scopes);
-    form.append("client_assertion_type", JWT_BEARER);
-    form.append("client_assertion", &assertion);
+    form.sign(&assertion);
     form.into_request(adapter, token_url, client_id, None)
+}
+
+/// A request for a token of the client itself, signed with this key: not granted to a client of users, but refused in
+/// other words to one whose key is not known.
+pub(super) fn proof_for_users(
+    adapter: &DataAdapter,
+    auth: &User,
+    key: &KeyRevision,
+    token_url: &EndpointUrl,
+    now: Timestamp,
+) -> Result<Request<Full<Bytes>>, EhrTokenError> {
+    let mut form = Form::client_credentials("");
+    form.sign(&assertion(key, &auth.client_id, user_audience(adapter, token_url), now)?);
+    form.into_request(adapter, token_url, &auth.client_id, None)
+}
+
+fn user_audience<'urls>(adapter: &'urls DataAdapter, token_url: &'urls EndpointUrl) -> &'urls str {
+    adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str())
 }
 
 /// The request with a shared secret (RFC 6749 §4.4).
@@ -140,9 +157,7 @@ pub(super) fn user(
         UserCredential::Secret { secret, method } => form.prove(&auth.client_id, secret, *method)?,
         UserCredential::KeyPair { signing, .. } => {
             let key = signing.as_ref().ok_or(EhrTokenError::KeyUnready)?;
-            let audience = adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str());
-            form.append("client_assertion_type", JWT_BEARER);
-            form.append("client_assertion", &assertion(key, &auth.client_id, audience, now)?);
+            form.sign(&assertion(key, &auth.client_id, user_audience(adapter, token_url), now)?);
             None
         }
     };
@@ -176,6 +191,12 @@ impl Form {
             form.append("scope", scopes);
         }
         form
+    }
+
+    /// Proves the client with an assertion.
+    fn sign(&mut self, assertion: &str) {
+        self.append("client_assertion_type", JWT_BEARER);
+        self.append("client_assertion", assertion);
     }
 
     /// Proves the client with its secret: in the form, or in the header that is given back.

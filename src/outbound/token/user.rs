@@ -14,6 +14,7 @@ use super::{EhrTokenError, EhrTokens, Exchanged};
 use crate::protocol::oauth::authorize::user_of;
 use crate::protocol::oauth::id_token::{self, EhrUser, Expected, IdTokenInvalid};
 use crate::snapshot::Activation;
+use crate::snapshot::key_pair::KeyRevision;
 use crate::values::url::EndpointUrl;
 
 /// What an EHR gives for a user.
@@ -66,8 +67,8 @@ impl EhrTokens {
             Err(error) => Exchanged::failed(error),
         };
         if exchanged.answer.as_ref().err().is_none_or(|error| is_about_us(grant, error)) {
-            // No key: which one signs for users is not found by proof, since there is none without a user.
-            shared.record(activation, &exchanged, None);
+            let signing = activation.ehr_authentication.key_pair().and_then(|(_, signing)| signing);
+            shared.record(activation, &exchanged, signing.map(|key| key.thumbprint));
         }
         let granted = exchanged.answer.inspect_err(|error| {
             tracing::warn!(activation = %activation.key, %error, detail = ?error.detail(), "no token of the EHR for a user");
@@ -80,6 +81,25 @@ impl EhrTokens {
             scope: granted.scope,
             members: granted.members,
         })
+    }
+
+    /// Proves a key of an activation of users, to whom alone the EHR gives tokens. Asked for one without a user all the
+    /// same, it tells what it thinks of the key: `unauthorized_client` is said to a client that it has authenticated
+    /// (RFC 6749 §5.2), `invalid_client` to one that it has not.
+    pub(super) async fn prove_for_users(
+        &self,
+        activation: &Activation,
+        key: &KeyRevision,
+    ) -> Result<(), EhrTokenError> {
+        let shared = &self.shared;
+        let auth = user_of(activation).ok_or(EhrTokenError::NeedsUser)?;
+        let token_url = shared.token_url(activation, &auth.token_url).await?;
+        let adapter = &activation.gateway.data_adapter;
+        let request = request::proof_for_users(adapter, auth, key, &token_url, shared.clock.now())?;
+        match shared.exchange(activation, request).await.answer {
+            Err(EhrTokenError::Refused { error: Some(word), .. }) if word == "unauthorized_client" => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     async fn user_request(

@@ -24,13 +24,20 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
+    bench_of(&json!({})).await
+}
+
+/// With these members of `user` besides.
+async fn bench_of(more: &Value) -> Bench {
     let ehr = Ehr::giving_tokens().await;
-    let user = json!({"clientId": "client-1", "tokenUrl": ehr.url("/token")});
+    let mut user = json!({"clientId": "client-1", "tokenUrl": ehr.url("/token")});
+    user.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let world = World::with_ehr(&ehr.url("/fhir"), "FhirR4")
         .put(&json!({"kind": "App", "metadata": {"name": "app"}, "spec": {"clientType": "Public",
             "redirectUris": ["https://app.example.org/back"], "scopes": ["patient/Patient.rs"]}}))
         .put(&json!({"kind": "Activation", "metadata": {"name": "act"}, "spec": {"appRef": {"name": "app"},
-            "gatewayRef": {"name": "gate"}, "ehrAuthentication": {"type": "User", "user": user}}}));
+            "gatewayRef": {"name": "gate"}, "ehrAuthentication": {"type": "User", "user": user}}}))
+        .key(1);
     let clock = Arc::new(ManualClock::starting_at("2026-06-10T12:00:00Z".parse().unwrap()));
     let client = EhrClient::new(world.platform.addresses.clone());
     let tokens = EhrTokens::new(client, clock as Arc<dyn Clock>, Arc::default());
@@ -89,4 +96,24 @@ async fn an_ehr_that_changed_its_mind_is_believed_and_one_users_bad_code_changes
     bench.ehr.now_answers(|_| token("token-1", 300));
     bench.tokens.of_user(&bench.activation, CODE).await.unwrap();
     assert_eq!(bench.told(CODE, 400, r#"{"error":"invalid_grant"}"#).await, Some("accepted"));
+}
+
+#[tokio::test]
+async fn an_ehr_that_knows_a_key_says_so_without_a_user() {
+    let bench = bench_of(&json!({"keyPair": {"algorithm": "ES384"}})).await;
+    let (pair, _) = bench.activation.ehr_authentication.key_pair().unwrap();
+    let key = &pair.revisions[0];
+    let proven = async |status: u16, body: &'static str| {
+        bench.ehr.now_answers(move |_| answer(status, body));
+        bench.tokens.prove(&bench.activation, key).await.is_ok()
+    };
+    assert!(proven(400, r#"{"error":"unauthorized_client"}"#).await);
+    assert!(proven(200, r#"{"access_token":"t","token_type":"Bearer"}"#).await);
+    for word in ["invalid_client", "invalid_request", "invalid_grant", "unsupported_grant_type"] {
+        let body: &'static str = Box::leak(format!(r#"{{"error":"{word}"}}"#).into_boxed_str());
+        assert!(!proven(400, body).await, "{word}");
+    }
+    assert!(!proven(401, "").await);
+    assert!(!proven(503, "").await);
+    assert_eq!(bench.tokens.outcomes().of(&bench.activation.uid), None, "requests go on with the key that signs");
 }
