@@ -219,6 +219,8 @@ async fn the_plugin_speaks_as_kubectl_does() {
     let help = person.plugin(&["status", "--help"]).with(0);
     assert!(help.contains("Usage: kubectl hearthgate status"), "{help}");
     assert!(help.contains("  kubectl hearthgate status epic -o json"), "{help}");
+    let nothing = person.plugin(&["status"]).with(0);
+    assert_eq!(nothing, "nothing is there yet in the namespace of the context (-n names another, -A looks in all)\n");
     let missing = person.plugin(&["pem", "nowhere"]);
     assert_eq!(missing.code, 2);
     let told = "there is no Activation nowhere in the namespace of the context (-n names another, -A looks in all)";

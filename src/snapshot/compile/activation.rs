@@ -10,7 +10,7 @@ use super::super::report::{ActivationDetail, Detail};
 use super::super::{Activation, App, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::authentication::{self, Checked};
-use super::key_pair::{self, Request, Settled};
+use super::key_pair::{self, Request, Settled, Share};
 use super::lookup::Lookup;
 use super::scopes::{Ceiling, lower};
 use super::{Reports, scopes, unresolved};
@@ -68,8 +68,9 @@ pub(super) fn all(
             Some((key, Arc::new(activation)))
         })
         .collect();
-    complete_reports(&settled, reports);
-    (activations, settled.pairs)
+    let Settled { pairs, shares, .. } = settled;
+    complete_reports(shares, reports);
+    (activations, pairs)
 }
 
 fn check(
@@ -264,11 +265,11 @@ fn finish(
 }
 
 /// Adds what became of the keys to the activations' reports.
-fn complete_reports(settled: &Settled, reports: &mut Reports) {
-    for (key, share) in &settled.shares {
-        let report = reports.get_mut(Kind::Activation, key);
+fn complete_reports(shares: BTreeMap<ObjectKey, Share>, reports: &mut Reports) {
+    for (key, share) in shares {
+        let report = reports.get_mut(Kind::Activation, &key);
         let Some(Report { detail: Detail::Activation(detail), .. }) = report else { continue };
-        detail.keys.clone_from(&share.keys);
+        detail.keys = share.keys;
         detail.jwks_url = Some(share.pair.jwks_url.clone());
         detail.certificate_pem = share.pair.revisions.last().and_then(|newest| newest.certificate_pem.clone());
     }
