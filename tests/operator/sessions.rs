@@ -2,11 +2,12 @@
 //! and to the simulated EHR, where the users log in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::join;
 use hearthgate::sandbox::{Credential, FIRST_PATIENT, Registration};
+use rstest::rstest;
 use tempfile::TempDir;
 
 use super::installation::{Installation, PATIENCE, Process, eventually};
@@ -16,6 +17,8 @@ use crate::support::valkey::Valkey;
 
 const SCOPE: &str = "openid fhirUser offline_access launch/patient patient/Patient.rs";
 const EHR_CLIENT_ID: &str = "growth-chart-at-the-ehr";
+/// Seven answers of a gateway whose store is away take no longer, one after the other.
+const NOBODY_WAITS_LONGER: Duration = Duration::from_secs(15);
 /// How many launches are under way at once.
 const TOGETHER: usize = 50;
 
@@ -282,8 +285,19 @@ async fn a_process_that_is_killed_amid_500_launches_takes_no_session_with_it() {
     assert!(meanwhile > 0);
 }
 
+/// How a store can be away.
+#[derive(Clone, Copy)]
+enum Away {
+    Killed,
+    /// It takes connections and commands, and answers nothing.
+    Hung,
+}
+
+#[rstest]
+#[case::killed(Away::Killed)]
+#[case::hung(Away::Hung)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_store_users_are_told_to_come_back_later_and_do() {
+async fn without_the_store_users_are_told_to_come_back_later_and_do(#[case] away: Away) {
     let mut clinic = Clinic::open().await;
     let [user, elsewhere] = clinic.users();
     let leaving = user.leave(SCOPE, None).await;
@@ -293,7 +307,11 @@ async fn without_the_store_users_are_told_to_come_back_later_and_do() {
     let (access, refresh) = (tokens.text_of("access_token"), tokens.text_of("refresh_token"));
     let patient = format!("Patient/{FIRST_PATIENT}");
     assert_eq!(user.read(&patient, &access).await.status, 200);
-    clinic.valkey.kill();
+    match away {
+        Away::Killed => clinic.valkey.kill(),
+        Away::Hung => clinic.valkey.signal("STOP"),
+    }
+    let begun = Instant::now();
 
     // To the app by way of the browser, where it is known whose launch it is; else on a page.
     let told = user.received(&user.authorize(SCOPE, None).await);
@@ -304,11 +322,11 @@ async fn without_the_store_users_are_told_to_come_back_later_and_do() {
         (503, &"text/html; charset=utf-8".parse().unwrap())
     );
     assert!(page.text.contains("cannot be reached now"), "{}", page.text);
-    let away = (503, "temporarily_unavailable".to_owned());
+    let later = (503, "temporarily_unavailable".to_owned());
     for answer in [user.redeem(&code).await, user.refresh(&refresh).await, user.revoke(&refresh).await] {
         assert_eq!(
             (answer.refusal(), &answer.headers["retry-after"]),
-            (away.clone(), &"5".parse().unwrap()),
+            (later.clone(), &"5".parse().unwrap()),
             "{answer:?}"
         );
     }
@@ -317,7 +335,12 @@ async fn without_the_store_users_are_told_to_come_back_later_and_do() {
     let unknown = elsewhere.read(&patient, &access).await;
     assert_eq!((unknown.status.as_u16(), &unknown.json()["resourceType"]), (503, &"OperationOutcome".into()));
 
-    clinic.valkey.restart();
+    assert!(begun.elapsed() < NOBODY_WAITS_LONGER, "seven answers took {:?}", begun.elapsed());
+
+    match away {
+        Away::Killed => clinic.valkey.restart(),
+        Away::Hung => clinic.valkey.signal("CONT"),
+    }
     for user in [&user, &elsewhere] {
         eventually(PATIENCE, "users are sent on again", || async {
             user.authorize(SCOPE, None).await.headers.contains_key("set-cookie")
