@@ -98,6 +98,31 @@ fn what_cannot_be_run_ends_with_2_and_a_sentence() {
 }
 
 #[test]
+fn without_a_cluster_or_a_server_a_person_is_told_what_to_name() {
+    let told = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hearthgate"))
+            .args(arguments)
+            .env("KUBECONFIG", "no/such/kubeconfig")
+            .env("HEARTHGATE_SERVER", "http://127.0.0.1:1")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        text(&output.stderr)
+    };
+    for command in [vec!["status"], vec!["pem", "x"], vec!["access"], vec!["probe", "x"], vec!["rotate", "x"]] {
+        let of_server = told(&command);
+        assert!(of_server.contains("--cluster asks the cluster of the kubeconfig"), "{command:?}: {of_server}");
+        let of_cluster = told(&[command.as_slice(), &["--cluster"]].concat());
+        assert!(of_cluster.contains("no cluster: there is no kubeconfig"), "{command:?}: {of_cluster}");
+    }
+    assert!(told(&["plan", "--cluster", "examples/quickstart"]).contains("no cluster"));
+    assert!(told(&["plan", "examples/quickstart"]).contains("NEW alone with --cluster"));
+    assert!(told(&["plan", "--cluster", "a", "b"]).contains("give NEW alone"));
+    assert!(told(&["status", "--server", "http://a", "--context", "b"]).contains("cannot be used with"));
+}
+
+#[test]
 fn explain_tells_the_same_by_number_and_by_reason() {
     let by_number = text(&hearthgate(&["explain", "HG4001"]).stdout);
     assert!(by_number.contains("AwaitingRegistration") && by_number.contains("What to do:"), "{by_number}");

@@ -10,6 +10,7 @@
 )]
 
 mod operator {
+    pub mod command_line;
     pub mod console;
     pub mod crowd;
     pub mod faults;
@@ -22,5 +23,6 @@ mod operator {
     pub mod outages;
     pub mod release;
     pub mod replicas;
+    pub mod sessions;
 }
 mod support;

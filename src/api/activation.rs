@@ -289,6 +289,8 @@ pub struct NoAuthentication {}
 #[x_kube(
     validation = Rule::new("!(has(self.clientSecretRef) && has(self.keyPair))")
         .message("give one of clientSecretRef and keyPair, or neither for a public client of the EHR").field_path(".clientSecretRef"),
+    validation = Rule::new("!has(self.tokenEndpointAuthMethod) || has(self.clientSecretRef)")
+        .message("tokenEndpointAuthMethod says how the secret of clientSecretRef is sent: give both, or neither").field_path(".tokenEndpointAuthMethod"),
 )]
 pub struct UserAuthentication {
     /// The client ID that the EHR's vendor gave.
@@ -297,6 +299,10 @@ pub struct UserAuthentication {
     /// The Secret's entry with the client secret that the EHR gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_ref: Option<SecretKeyReference>,
+    /// How the secret is sent (RFC 6749 §2.3.1). Absent: client_secret_basic. Without a secret there is nothing to choose:
+    /// a key pair signs (private_key_jwt), and a public client sends its client ID alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
     /// The key pair that proves to the EHR who we are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_pair: Option<KeyPair>,
@@ -350,6 +356,10 @@ pub struct ActivationStatus {
     /// Scopes that the app asks for and does not get, and who dropped them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_scopes: Vec<DroppedScope>,
+    /// The value of the annotation `hearthgate.dev/probe-requested-at` that was answered last: the EHR was asked since it
+    /// was put there, or this method has nothing to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_probe_at: Option<String>,
 }
 
 /// One key of a pair.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::completions;
 use super::live::LiveOptions;
-use super::offline::{Offline, Paths};
+use super::offline::{Looked, Offline, Paths};
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::protocol::why::{Outcome as Verdict, Question, RequestLine, why};
@@ -37,6 +37,9 @@ pub(super) struct AccessCommand {
     /// Only who may send this, such as 'GET Patient/1'
     #[arg(long, value_name = "REQUEST")]
     may: Option<RequestLine>,
+    /// With --may, of activations for users: the patient whose record the launch is about
+    #[arg(long, value_name = "ID", requires = "may")]
+    patient: Option<String>,
     /// The moment, where windows matter (RFC 3339) [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -66,9 +69,7 @@ const HEAD: [&str; 10] =
 
 impl AccessCommand {
     pub(super) fn run(self) -> Outcome {
-        let (paths, _) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.offline()?;
-        let offline = Offline::read(&paths, &platform)?;
+        let Looked { offline, .. } = block_on(self.paths.clone().look(&self.live, &self.platform))??;
         let now = self.at.unwrap_or_else(Timestamp::now);
         let mut all = access(&offline.compiled(), now);
         all.retain(|own| self.wants(own, &offline, now));
@@ -88,14 +89,14 @@ impl AccessCommand {
         self.live.namespace().is_none_or(|namespace| own.namespace == namespace)
             && self.app.as_ref().is_none_or(|app| own.app == *app)
             && self.gateway.as_ref().is_none_or(|gateway| own.gateway == *gateway)
-            && self.may.as_ref().is_none_or(|request| may(own, offline, request, now))
+            && self.may.as_ref().is_none_or(|request| may(own, offline, request, self.patient.as_deref(), now))
     }
 }
 
 /// Whether the app's request would be let through: the same decision as that of `why`.
-fn may(own: &Access, offline: &Offline, request: &RequestLine, now: Timestamp) -> bool {
+fn may(own: &Access, offline: &Offline, request: &RequestLine, patient: Option<&str>, now: Timestamp) -> bool {
     let (app, gateway) = (ObjectKey::new(&own.namespace, &own.app), ObjectKey::new(&own.namespace, &own.gateway));
-    let question = Question { app: &app, gateway: &gateway, request, scope: None, now };
+    let question = Question { app: &app, gateway: &gateway, request, scope: None, patient, now };
     own.state == State::InEffect && matches!(why(&offline.compiled(), &question).outcome, Verdict::Permitted(_))
 }
 

@@ -31,16 +31,23 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 /// Verdicts that are remembered at once.
 const REMEMBERED_AT_MOST: usize = 1000;
 
-/// Options about the cluster.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Cluster")]
-pub(super) struct ClusterOptions {
+/// Which cluster.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Contact {
     /// A kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount]
     #[arg(long, value_name = "PATH")]
     kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig [default: its current one]
     #[arg(long)]
     context: Option<String>,
+}
+
+/// Options about the cluster that a server works in.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterOptions {
+    #[command(flatten)]
+    contact: Contact,
     /// A namespace to watch; repeatable [default: all]
     #[arg(short, long, env = "HEARTHGATE_NAMESPACE", value_delimiter = ',')]
     namespace: Vec<String>,
@@ -70,9 +77,26 @@ pub(super) enum ClusterError {
     Client(#[from] kube::Error),
 }
 
-impl ClusterOptions {
-    /// Finds the cluster. Nothing is asked of it yet.
-    pub(super) async fn connect(&self) -> Result<Cluster, ClusterError> {
+impl Contact {
+    /// The same, as the words of a command line say it.
+    pub(super) fn new(kubeconfig: Option<PathBuf>, context: Option<String>) -> Self {
+        Self { kubeconfig, context }
+    }
+
+    /// Whether a person named a cluster.
+    pub(super) const fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// The kubeconfig and context that were named, as options for kubectl; it begins with a space, or is empty.
+    pub(super) fn as_options(&self) -> String {
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| format!(" --kubeconfig {}", path.display()));
+        let context = self.context.as_ref().map(|name| format!(" --context {name}"));
+        kubeconfig.into_iter().chain(context).collect()
+    }
+
+    /// How to speak to the cluster, and the namespace that the context (or the pod) is in. Nothing is asked of it yet.
+    pub(super) async fn connect(&self) -> Result<(Client, String), ClusterError> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match (&self.kubeconfig, &self.context) {
             (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
@@ -88,7 +112,14 @@ impl ClusterOptions {
         // Proxy environment variables are for people's tools.
         config.proxy_url = None;
         let own_namespace = config.default_namespace.clone();
-        let client = Client::try_from(config)?;
+        Ok((Client::try_from(config)?, own_namespace))
+    }
+}
+
+impl ClusterOptions {
+    /// Finds the cluster. Nothing is asked of it yet.
+    pub(super) async fn connect(&self) -> Result<Cluster, ClusterError> {
+        let (client, own_namespace) = self.contact.connect().await?;
         Ok(Cluster { client, own_namespace, namespaces: self.namespace.iter().cloned().collect() })
     }
 }

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use clap_complete::engine::CompletionCandidate;
+use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::Shells;
 
+use super::invocation::is_kubectl_completion;
+use super::live::{LiveOptions, Place};
 use super::{Outcome, block_on};
 use crate::snapshot::Kind;
 use crate::snapshot::live::LiveStatus;
@@ -19,17 +21,20 @@ use crate::values::code::Code;
 pub(super) const VARIABLE: &str = "HEARTHGATE_COMPLETE";
 /// A person waits at the keyboard.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// A cluster is farther away, and its plugins for logging in take their time.
+const PATIENCE_WITH_CLUSTERS: Duration = Duration::from_secs(2);
 /// The current directory may be a home directory.
 const MOST_FILES: usize = 500;
 const DEEPEST: usize = 3;
 
 /// Print what makes a shell complete commands, options and the names of objects.
 ///
-/// Names are those of the standalone server (HEARTHGATE_SERVER, default http://127.0.0.1:9090) where one answers, else
-/// those of the YAML in the current directory.
+/// Names are those of the cluster where the line asks for one (--context, --cluster, -A, or as a plugin of kubectl); else
+/// those of the standalone server (HEARTHGATE_SERVER, default http://127.0.0.1:9090) where one answers, else those of the
+/// YAML in the current directory.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  source <(hearthgate completions bash)        # in ~/.bashrc\n  source <(hearthgate completions zsh)         # in ~/.zshrc\n  hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish"
+    after_help = "Examples:\n  source <(hearthgate completions bash)        # in ~/.bashrc\n  source <(hearthgate completions zsh)         # in ~/.zshrc\n  hearthgate completions fish > ~/.config/fish/completions/hearthgate.fish\n  ln -s \"$(command -v hearthgate)\" ~/.local/bin/kubectl_complete-hearthgate  # for kubectl's own completion"
 )]
 pub(super) struct Completions {
     /// The shell
@@ -60,6 +65,20 @@ impl Completions {
         completer.write_registration(VARIABLE, "hearthgate", "hearthgate", "hearthgate", &mut std::io::stdout())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Answers kubectl's completion (Cobra): a candidate a line with what it means behind a tab, then what a shell should do
+/// about files (`:4`: nothing).
+pub(super) fn print_for_kubectl() -> std::io::Result<()> {
+    let words: Vec<_> = std::iter::once("hearthgate".into()).chain(std::env::args_os().skip(1)).collect();
+    let at = words.len().saturating_sub(1);
+    for candidate in complete(&mut super::command(), words, at, None)? {
+        let value = candidate.get_value().to_string_lossy();
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        println!("{value}\t{}", help.lines().next().unwrap_or_default());
+    }
+    println!(":4");
+    Ok(())
 }
 
 /// Every code and reason.
@@ -97,8 +116,7 @@ pub(super) fn rotatable() -> Vec<CompletionCandidate> {
 }
 
 fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
-    let served = block_on(served()).ok().flatten();
-    let known: BTreeSet<(String, Kind)> = match served {
+    let known: BTreeSet<(String, Kind)> = match block_on(running()).ok().flatten() {
         Some(status) => status.objects.into_iter().map(|live| (live.object.key.name, live.object.kind)).collect(),
         None => {
             let loaded = loaded::read(&nearby(Path::new("."), 0));
@@ -109,9 +127,19 @@ fn names(kinds: &[Kind]) -> Vec<CompletionCandidate> {
     wanted.map(|(name, kind)| CompletionCandidate::new(name).help(Some(kind.as_str().into()))).collect()
 }
 
+/// What runs where the line that is being typed asks; nothing where nobody answers.
+async fn running() -> Option<LiveStatus> {
+    // A shell puts the line behind two dashes, kubectl gives it alone.
+    let typed = std::env::args().skip_while(|word| word != "--" && !is_kubectl_completion()).skip(1);
+    let live = LiveOptions::of_words(typed);
+    match live.place() {
+        Place::Cluster => tokio::time::timeout(PATIENCE_WITH_CLUSTERS, live.status()).await.ok()?.ok(),
+        Place::Server(server) => served(&server).await,
+    }
+}
+
 /// What a server at hand tells; nothing where there is none.
-async fn served() -> Option<LiveStatus> {
-    let server = std::env::var("HEARTHGATE_SERVER").unwrap_or_else(|_| "http://127.0.0.1:9090".to_owned());
+async fn served(server: &str) -> Option<LiveStatus> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
     let answer = client.get(format!("{}/status", server.trim_end_matches('/'))).send().await.ok()?;
     answer.error_for_status().ok()?.json().await.ok()

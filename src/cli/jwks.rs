@@ -5,14 +5,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::completions;
-use super::live::{LiveOptions, client};
+use super::live::{LiveOptions, Place, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
 use crate::snapshot::Kind;
-use crate::values::key::{Algorithm, KeyProblem, SigningKey};
+use crate::values::causes::with_causes;
+use crate::values::key::{Algorithm, Certificate, KeyProblem, SigningKey};
 
 /// Print the JWK Set of an activation's key pair as the EHR fetches it, or its URL; or, of an app's own private key, the
 /// JWK Set for spec.jwks.
@@ -43,6 +45,16 @@ enum JwksError {
     /// The public listener does not answer as an EHR would find it.
     #[error("{url} answered {status}: this is what the EHR would see, too")]
     Unserved { url: String, status: u16 },
+    /// It cannot be reached from here; an EHR may be nearer.
+    #[error("cannot reach {url} from here")]
+    Unreachable {
+        url: String,
+        #[source]
+        error: reqwest::Error,
+    },
+    /// The certificate holds no key that signs assertions.
+    #[error("the certificate {0}")]
+    Certificate(KeyProblem),
     /// The key's file cannot be read.
     #[error("cannot read {path}: {error}")]
     File { path: PathBuf, error: std::io::Error },
@@ -66,20 +78,43 @@ impl Jwks {
                 println!("{url}");
                 return Ok(ExitCode::SUCCESS);
             }
-            let response = client()?.get(&url).send().await?;
-            if !response.status().is_success() {
-                return Err(JwksError::Unserved { url, status: response.status().as_u16() }.into());
-            }
-            let set: serde_json::Value = response.json().await?;
+            let served = fetch(&url).await;
+            let newest = live.status_as::<ActivationStatus>().certificate_pem;
+            let set = match (served, newest, self.live.place()) {
+                (Ok(set), ..) => set,
+                (Err(error @ JwksError::Unreachable { .. }), Some(pem), Place::Cluster) => {
+                    anstream::eprintln!("{}; this is the newest key, as its certificate has it", with_causes(&error));
+                    of_certificate(&pem)?
+                }
+                (Err(error), ..) => return Err(error.into()),
+            };
             println!("{set:#}");
             Ok(ExitCode::SUCCESS)
         })?
     }
 }
 
-fn of_key(path: &Path) -> Result<serde_json::Value, JwksError> {
+/// The key set as an EHR gets it.
+async fn fetch(url: &str) -> Result<Value, JwksError> {
+    let unreachable = |error| JwksError::Unreachable { url: url.to_owned(), error };
+    let response = client().map_err(unreachable)?.get(url).send().await.map_err(unreachable)?;
+    if !response.status().is_success() {
+        return Err(JwksError::Unserved { url: url.to_owned(), status: response.status().as_u16() });
+    }
+    response.json().await.map_err(unreachable)
+}
+
+/// The public half of a certificate's key.
+fn of_certificate(pem: &str) -> Result<Value, JwksError> {
+    let certificate = Certificate::from_pem(pem.as_bytes()).map_err(JwksError::Certificate)?;
+    let key = certificate.public();
+    let algorithm = [Algorithm::Rs384, Algorithm::Es384].into_iter().find(|algorithm| algorithm.fits(key.kind()));
+    Ok(json!({ "keys": algorithm.map(|algorithm| key.jwk(algorithm)).into_iter().collect::<Vec<_>>() }))
+}
+
+fn of_key(path: &Path) -> Result<Value, JwksError> {
     let pem = std::fs::read(path).map_err(|error| JwksError::File { path: path.to_owned(), error })?;
     let key = SigningKey::from_pem(&Zeroizing::new(pem), &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256])
         .map_err(|problem| JwksError::Key { path: path.to_owned(), problem })?;
-    Ok(serde_json::json!({ "keys": [key.jwk()] }))
+    Ok(json!({ "keys": [key.jwk()] }))
 }

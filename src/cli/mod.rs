@@ -12,7 +12,9 @@ mod console;
 mod crds;
 mod excerpt;
 mod explain;
+mod invocation;
 mod jwks;
+mod known;
 mod listener;
 mod live;
 mod logging;
@@ -25,6 +27,7 @@ mod pem;
 mod plan;
 mod platform;
 mod probe;
+mod progress;
 mod proxy;
 mod rotate;
 mod sandbox;
@@ -41,7 +44,7 @@ mod why;
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
 use crate::values::causes::with_causes;
@@ -88,9 +91,13 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 pub fn main() -> ExitCode {
     // The one crypto provider. It is only refused where another was installed before, which nobody does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    if invocation::is_kubectl_completion() {
+        return completions::print_for_kubectl().map_or(ExitCode::from(2), |()| ExitCode::SUCCESS);
+    }
     // Ends the program where a shell asks for candidates.
     CompleteEnv::with_factory(command).var(completions::VARIABLE).complete();
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match cli.command {
         Command::Crds(command) => command.run(),
         Command::Serve(command) => command.run(),
@@ -121,7 +128,7 @@ pub fn main() -> ExitCode {
 
 /// The whole command line as clap knows it: what help, completions and man pages are made from.
 pub fn command() -> clap::Command {
-    Cli::command()
+    if invocation::is_kubectl_plugin() { invocation::as_plugin(Cli::command()) } else { Cli::command() }
 }
 
 /// Runs a future to its end on a small runtime: for commands that make a few calls and are done.

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,7 @@ use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::proxy::Metrics;
 use crate::proxy::admin::{Admin, ProbeAnswer};
+use crate::snapshot::live::LiveStatus;
 use crate::snapshot::{Platform, Published};
 use crate::source::kubernetes::KubernetesSource;
 use crate::source::publish::Publisher;
@@ -135,10 +135,10 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     let guard = is_open.then(|| cluster.guard());
     let access = is_open.then(|| cluster.access());
     let terminal = Terminal { options: String::new(), in_cluster: true };
-    let live = told.live;
-    let inputs = Inputs { resources: read, published: published.clone(), live, judge: judge(), access, terminal };
+    let inputs =
+        Inputs { resources: read, published: published.clone(), live: told.clone(), judge: judge(), access, terminal };
     let pages = console::router(inputs, stop.clone())?;
-    let admin = Admin { guard, pages, ..admin_of(&published, told.document, Arc::clone(&leading)) };
+    let admin = Admin { guard, pages, ..admin_of(&published, told, Arc::clone(&leading)) };
     work.spawn(serve_admin(listener, admin, stop.clone()));
 
     let identity = identity();
@@ -211,7 +211,7 @@ impl Leading<'_> {
 
 fn admin_of(
     published: &watch::Receiver<Option<Arc<Published>>>,
-    status: watch::Receiver<Bytes>,
+    status: watch::Receiver<Arc<LiveStatus>>,
     leading: Arc<OnceLock<ControlHandle>>,
 ) -> Admin {
     let is_synced = published.clone();

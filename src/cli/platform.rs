@@ -3,8 +3,12 @@
 use clap::Args;
 use ipnet::IpNet;
 
+use super::known::Known;
 use crate::snapshot::Platform;
 use crate::values::url::{AddressPolicy, EndpointUrl, UrlError};
+
+/// The public URL of a standalone server that was told no other.
+const STANDALONE_URL: &str = "http://127.0.0.1:8080";
 
 /// Options about the installation.
 #[derive(Clone, Debug, Args)]
@@ -68,7 +72,19 @@ impl PlatformOptions {
 
     /// The platform where nothing is served and files are only looked at: as a standalone server would have it.
     pub(super) fn offline(&self) -> Result<Platform, PublicUrlInvalid> {
-        self.platform("http://127.0.0.1:8080", true)
+        self.platform(STANDALONE_URL, true)
+    }
+
+    /// The platform of a running installation that is looked at from outside: what the command line says, and for the
+    /// rest what the installation has shown.
+    pub(super) fn beside(&self, known: &Known) -> Result<Platform, PublicUrlInvalid> {
+        let mut platform = self.platform(known.public_url.as_deref().unwrap_or(STANDALONE_URL), true)?;
+        let opened = self.allow_address.iter().copied().chain(AddressPolicy::loopback_ranges());
+        platform.addresses = AddressPolicy::new(opened.chain(known.addresses.iter().copied()));
+        for (host, namespace) in &known.public_hosts {
+            platform.public_hosts.entry(host.clone()).or_insert_with(|| namespace.clone());
+        }
+        Ok(platform)
     }
 
     /// The platform, where `served` is its URL without `--public-url`. `loopback`: whether this machine itself may be

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +133,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
             .with_traces(traces.clone());
 
     let (is_synced, ending) = (published.clone(), unready.clone());
-    let (_statuses, status) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
+    let (_statuses, status) = watch::channel(Arc::default());
     let admin = Admin {
         ready: Arc::new(move || is_synced.borrow().is_some() && store.revocations().synced() && !ending.is_cancelled()),
         metrics: Arc::clone(&metrics),

@@ -1,53 +1,56 @@
 //! `hearthgate rotate`: the change that rotates a key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
 use similar::TextDiff;
 
-use super::Outcome;
 use super::completions;
-use super::offline::{Offline, PathUnreadable};
+use super::live::{LiveError, LiveOptions};
+use super::offline::{Looked, Offline, Paths};
 use super::platform::PlatformOptions;
+use super::{Outcome, block_on};
+use crate::api;
 use crate::snapshot::{Kind, ObjectKey, ObjectReference};
 use crate::source::edit::{self, EditError};
 
 /// Rotate a key pair that faces an EHR, or a gateway's own signing keys: raise its revision by one.
 ///
-/// Prints the change; with --write it is made in the file, where comments and layout stay as they are. Nothing is
+/// Prints the change; with --write it is made in the file, where comments and layout stay as they are. Of a cluster, the
+/// call of kubectl is printed; with --write the object is patched, unless Argo CD or Flux deploy it from git. Nothing is
 /// replaced: the next key is made and published beside the old one, and signing moves over once the EHR accepts it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hearthgate rotate schedule-sync-at-epic examples/quickstart\n  hearthgate rotate schedule-sync-at-epic environments --write\n  hearthgate rotate epic environments | git apply"
+    after_help = "Examples:\n  hearthgate rotate schedule-sync-at-epic examples/quickstart\n  hearthgate rotate schedule-sync-at-epic environments --write\n  hearthgate rotate epic environments | git apply\n  hearthgate rotate schedule-sync-at-epic --context production -n north"
 )]
 pub(super) struct Rotate {
     /// An activation, a key pair (keyPair.name) or a gateway
     #[arg(add = ArgValueCandidates::new(completions::rotatable))]
     name: String,
-    /// Files or directories
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
-    /// Namespace [default: all; an ambiguous name asks for it]
-    #[arg(short, long)]
-    namespace: Option<String>,
-    /// Change the files
+    #[command(flatten)]
+    paths: Paths,
+    /// Change the files, or the cluster's objects
     #[arg(short, long)]
     write: bool,
     #[command(flatten)]
     platform: PlatformOptions,
+    #[command(flatten)]
+    live: LiveOptions,
 }
 
 /// Why nothing is rotated.
 #[derive(Debug, thiserror::Error)]
 enum RotateError {
-    #[error(transparent)]
-    Path(#[from] PathUnreadable),
-    #[error("there is no activation, key pair or gateway {0} in these files")]
-    NotFound(String),
+    #[error("there is no activation, key pair or gateway {name}{elsewhere}")]
+    NotFound { name: String, elsewhere: &'static str },
     #[error("{name} names several things ({}): choose a namespace with -n", .found.join(", "))]
     Ambiguous { name: String, found: Vec<String> },
     #[error(
@@ -58,6 +61,10 @@ enum RotateError {
     NoKey(ObjectReference),
     #[error("{0} brings its own key: put the next one into another Secret and change keyPair.secretRef")]
     Brought(ObjectReference),
+    #[error(
+        "{tool} deploys {object} from git, and would take the change back: make it there (hearthgate rotate with a path)"
+    )]
+    Deployed { object: ObjectReference, tool: &'static str },
     #[error("{0} comes from standard input, which cannot be edited: name its file")]
     NoFile(ObjectReference),
     #[error("{path}: {error}", path = .path.display())]
@@ -73,12 +80,45 @@ struct Raise {
     revision: u32,
 }
 
+impl Raise {
+    /// The change as a merge patch (RFC 7396).
+    fn patch(&self) -> Value {
+        self.field.rsplit('.').fold(self.revision.into(), |inner, name| json!({ name: inner }))
+    }
+
+    fn resource(&self) -> ApiResource {
+        if self.object.kind == Kind::Gateway {
+            ApiResource::erase::<api::Gateway>(&())
+        } else {
+            ApiResource::erase::<api::Activation>(&())
+        }
+    }
+
+    /// The kind in the words of kubectl.
+    fn plural(&self) -> String {
+        let resource = self.resource();
+        format!("{}.{}", resource.plural, resource.group)
+    }
+}
+
 impl Rotate {
     pub(super) fn run(self) -> Outcome {
-        let platform = self.platform.offline()?;
-        let offline = Offline::read(&self.paths, &platform).map_err(RotateError::from)?;
-        let raises = self.raises(&offline)?;
-        let files = edited(&offline, &raises)?;
+        let looked = block_on(self.paths.clone().look(&self.live, &self.platform))??;
+        let raises = self.raises(&looked)?;
+        if looked.paths.is_empty() {
+            block_on(self.in_cluster(&raises))??;
+        } else {
+            self.in_files(&looked.offline, &raises)?;
+        }
+        for raise in &raises {
+            anstream::eprintln!("{}: revision {}", raise.object, raise.revision);
+        }
+        anstream::eprintln!("{}", self.what_follows(&raises));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn in_files(&self, offline: &Offline, raises: &[Raise]) -> Result<(), RotateError> {
+        let files = edited(offline, raises)?;
         for (file, (before, after)) in &files {
             if self.write {
                 fs::write(file, after).map_err(|error| RotateError::Io { path: file.into(), error })?;
@@ -88,11 +128,43 @@ impl Rotate {
                 print!("{}", diff.unified_diff().header(&format!("a/{file}"), &format!("b/{file}")));
             }
         }
-        for raise in &raises {
-            anstream::eprintln!("{}: revision {}", raise.object, raise.revision);
+        Ok(())
+    }
+
+    /// Prints what kubectl would have to do, or does it.
+    async fn in_cluster(&self, raises: &[Raise]) -> Result<(), Box<dyn Error>> {
+        if !self.write {
+            for raise in raises {
+                let key = &raise.object.key;
+                println!(
+                    "kubectl{} patch {} {} -n {} --type merge -p '{}'",
+                    self.live.for_kubectl(),
+                    raise.plural(),
+                    key.name,
+                    key.namespace,
+                    raise.patch()
+                );
+            }
+            return Ok(());
         }
-        anstream::eprintln!("{}", self.what_follows(&raises));
-        Ok(ExitCode::SUCCESS)
+        let listed = self.live.list().await?;
+        for raise in raises {
+            let deployed = listed.iter().find(|own| own.live.object == raise.object).and_then(|own| own.deployed_by);
+            if let Some(tool) = deployed {
+                return Err(RotateError::Deployed { object: raise.object.clone(), tool }.into());
+            }
+        }
+        let client = self.live.connect().await?;
+        for raise in raises {
+            let resource = raise.resource();
+            let objects: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), &raise.object.key.namespace, &resource);
+            objects
+                .patch(&raise.object.key.name, &PatchParams::default(), &Patch::Merge(raise.patch()))
+                .await
+                .map_err(|error| LiveError::Change { object: raise.object.to_string(), failure: error.into() })?;
+        }
+        Ok(())
     }
 
     fn what_follows(&self, raises: &[Raise]) -> String {
@@ -109,10 +181,11 @@ impl Rotate {
     }
 
     /// What is to be raised: of a shared pair, the revision in every activation, so that the files agree.
-    fn raises(&self, offline: &Offline) -> Result<Vec<Raise>, RotateError> {
+    fn raises(&self, looked: &Looked) -> Result<Vec<Raise>, RotateError> {
+        let offline = &looked.offline;
         let resources = &offline.resources;
         let named = |key: &&ObjectKey| {
-            key.name == self.name && self.namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace)
+            key.name == self.name && self.live.namespace().is_none_or(|namespace| key.namespace == namespace)
         };
         let mut pairs: BTreeSet<ObjectKey> = offline.snapshot.key_pairs.keys().filter(named).cloned().collect();
         let mut keyless = None;
@@ -125,12 +198,12 @@ impl Rotate {
         let gateways: Vec<&ObjectKey> = resources.gateways.keys().filter(named).collect();
         let pairs: Vec<&ObjectKey> = pairs.iter().collect();
         match (pairs.as_slice(), gateways.as_slice()) {
-            ([pair], []) => self.of_pair(offline, pair),
+            ([pair], []) => self.of_pair(looked, pair),
             ([], [gateway]) => Ok(of_gateway(offline, gateway).into_iter().collect()),
             ([], []) => Err(match (keyless, resources.apps.keys().find(named)) {
                 (Some(object), _) => RotateError::NoKey(object),
                 (None, Some(app)) => RotateError::App(ObjectReference::new(Kind::App, app.clone())),
-                (None, None) => RotateError::NotFound(self.name.clone()),
+                (None, None) => self.not_found(looked),
             }),
             (pairs, gateways) => {
                 let pairs = pairs.iter().map(|key| format!("key pair {key}"));
@@ -140,8 +213,14 @@ impl Rotate {
         }
     }
 
-    fn of_pair(&self, offline: &Offline, key: &ObjectKey) -> Result<Vec<Raise>, RotateError> {
-        let pair = offline.snapshot.key_pairs.get(key).ok_or_else(|| RotateError::NotFound(self.name.clone()))?;
+    fn not_found(&self, looked: &Looked) -> RotateError {
+        let elsewhere = if looked.live.is_some() { self.live.elsewhere() } else { " in these files" };
+        RotateError::NotFound { name: self.name.clone(), elsewhere }
+    }
+
+    fn of_pair(&self, looked: &Looked, key: &ObjectKey) -> Result<Vec<Raise>, RotateError> {
+        let offline = &looked.offline;
+        let pair = offline.snapshot.key_pairs.get(key).ok_or_else(|| self.not_found(looked))?;
         let revision = pair.wanted.revision.saturating_add(1);
         let sharing = offline.resources.activations.keys().filter(|own| offline.pair_of(own).as_ref() == Some(key));
         let raises: Vec<Raise> = sharing
@@ -151,7 +230,7 @@ impl Rotate {
             })
             .collect();
         match raises.first() {
-            Some(first) if pair.brought => Err(RotateError::Brought(first.object.clone())),
+            Some(first) if offline.brings_key(&first.object.key) => Err(RotateError::Brought(first.object.clone())),
             _ => Ok(raises),
         }
     }

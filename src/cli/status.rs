@@ -52,7 +52,7 @@ impl Status {
                 let objects: Vec<_> = shown.iter().map(|live| as_json(live)).collect();
                 println!("{:#}", serde_json::json!({ "objects": objects }));
             }
-            Output::Text => print_text(&status, &shown),
+            Output::Text => print_text(&status, &shown, self.live.elsewhere()),
         }
         let all_ready = shown.iter().all(|live| live.is_ready());
         Ok(if all_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -96,7 +96,7 @@ fn as_json(live: &LiveObject) -> serde_json::Value {
     })
 }
 
-fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
+fn print_text(status: &LiveStatus, shown: &[&LiveObject], elsewhere: &str) {
     for rejection in &status.rejections {
         let at = &rejection.location;
         let about = rejection.object.as_ref().map(|object| format!(" ({object} stays as it was)")).unwrap_or_default();
@@ -116,7 +116,7 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject]) {
         print!("{}", faults(live, 2, ""));
     }
     if shown.is_empty() {
-        println!("nothing is there yet");
+        println!("nothing is there yet{elsewhere}");
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::completions;
-use super::live::{LiveOptions, client};
+use super::live::{LiveError, LiveOptions, Place, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
 use crate::protocol::oauth::client_assertion;
@@ -28,7 +28,7 @@ use crate::values::key::{Algorithm, KeyProblem, SignError, SigningKey};
 /// private key signs (--key-file), or with its client secret.
 ///
 /// The secret is read where the app's clientSecrets point, in the directory that the server serves (or in -f), or from
-/// a file. The token goes to standard output, what it is worth to standard error.
+/// a file; in a cluster from a file or standard input. The token goes to standard output, what it is worth to standard error.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  TOKEN=$(hearthgate token schedule-sync)\n  hearthgate token schedule-sync --key-file private.pem --kid 2026-07\n  hearthgate token schedule-sync --gateway epic --scope 'system/Patient.rs' -o json\n  pass show schedule-sync | hearthgate token schedule-sync --secret-file -"
@@ -80,6 +80,12 @@ enum TokenError {
     /// The activation has a fault.
     #[error("activation {0} cannot be used yet: `hearthgate status {0}` says why")]
     Unconnected(String),
+    /// A cluster's Secrets are for those who may read them.
+    #[error(
+        "give the client secret of app {app} with --secret-file, `-` for standard input: a cluster's Secrets are not read. \
+         Whoever may read it says: {command}"
+    )]
+    SecretInCluster { app: String, command: String },
     /// The secret is nowhere.
     #[error("the client secret of app {app} is not in {place}: give it with --secret-file")]
     NoSecret { app: String, place: String },
@@ -119,7 +125,10 @@ impl Token {
                 form.push(("client_assertion_type", client_assertion::TYPE.to_owned()));
                 form.push(("client_assertion", assertion));
             } else {
-                let secret = self.secret(&status, &app.object.key)?;
+                let secret = match (self.live.place(), &self.secret_file, &self.file) {
+                    (Place::Cluster, None, None) => return Err(self.secret_in_cluster(&app.object).await?.into()),
+                    _ => self.secret(&status, &app.object.key)?,
+                };
                 request = request.basic_auth(&connection.client_id, Some(secret.expose_secret()));
             }
             let request = request
@@ -190,6 +199,22 @@ impl Token {
         let signed = [Value::from(header), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let signature = URL_SAFE_NO_PAD.encode(key.sign_bytes(signed.as_bytes())?);
         Ok(format!("{signed}.{signature}"))
+    }
+
+    /// How somebody who may read the Secret hands it over.
+    async fn secret_in_cluster(&self, app: &ObjectReference) -> Result<TokenError, LiveError> {
+        let listed = self.live.list().await?;
+        let of_app = listed.iter().find(|own| own.live.object == *app);
+        let text = |pointer: &str| of_app.and_then(|own| own.document.pointer(pointer)).and_then(Value::as_str);
+        let name = text("/spec/clientSecrets/0/secretRef/name").unwrap_or("NAME");
+        let entry = text("/spec/clientSecrets/0/secretRef/key").unwrap_or("KEY");
+        let (kubectl, namespace) = (self.live.for_kubectl(), &app.key.namespace);
+        let command = format!(
+            "kubectl{kubectl} get secret {name} -n {namespace} -o go-template='{{{{index .data \"{entry}\" | base64decode}}}}' \
+             | hearthgate token {} --secret-file -",
+            self.app
+        );
+        Ok(TokenError::SecretInCluster { app: self.app.clone(), command })
     }
 
     fn secret(&self, status: &LiveStatus, app: &ObjectKey) -> Result<SecretString, TokenError> {

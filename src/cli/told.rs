@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,25 +12,13 @@ use crate::snapshot::live::{LiveLocation, LiveObject, LiveRejection, LiveStatus}
 use crate::snapshot::resources::Rejection;
 use crate::snapshot::{ObjectReference, Published};
 
-/// The two forms of what is told.
-pub(super) struct Told {
-    /// The body of `/status`.
-    pub(super) document: watch::Receiver<Bytes>,
-    /// The same as values.
-    pub(super) live: watch::Receiver<Arc<LiveStatus>>,
-}
-
-/// Keeps both forms up to date.
-pub(super) struct Teller {
-    document: watch::Sender<Bytes>,
-    live: watch::Sender<Arc<LiveStatus>>,
-}
+/// Keeps what is told up to date.
+pub(super) struct Teller(watch::Sender<Arc<LiveStatus>>);
 
 /// Nothing is told yet.
-pub(super) fn channel() -> (Teller, Told) {
-    let (document, told_document) = watch::channel(Bytes::from_static(b"{\"objects\":[]}"));
-    let (live, told_live) = watch::channel(Arc::default());
-    (Teller { document, live }, Told { document: told_document, live: told_live })
+pub(super) fn channel() -> (Teller, watch::Receiver<Arc<LiveStatus>>) {
+    let (live, told) = watch::channel(Arc::default());
+    (Teller(live), told)
 }
 
 impl Teller {
@@ -45,10 +32,8 @@ impl Teller {
     ) {
         loop {
             let (newest, statuses_now) = (published.borrow_and_update().clone(), statuses.borrow_and_update().clone());
-            let live = live(directory.clone(), newest.as_deref(), &statuses_now);
-            // Plain data: writing it as JSON cannot fail.
-            self.document.send_replace(Bytes::from(serde_json::to_vec(&live).unwrap_or_default()));
-            self.live.send_replace(Arc::new(live));
+            let live = live(directory.clone(), newest.as_deref(), &statuses_now, &self.0.borrow());
+            self.0.send_replace(Arc::new(live));
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = published.changed() => if changed.is_err() { return },
@@ -58,8 +43,14 @@ impl Teller {
     }
 }
 
-/// Puts statuses and the latest compilation together.
-fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &Statuses) -> LiveStatus {
+/// Puts statuses and the latest compilation together. What says what it said before is not read again: among thousands,
+/// one has changed.
+fn live(
+    directory: Option<PathBuf>,
+    published: Option<&Published>,
+    statuses: &Statuses,
+    before: &LiveStatus,
+) -> LiveStatus {
     let references: HashMap<&ObjectReference, &Vec<ObjectReference>> = published
         .iter()
         .flat_map(|published| &published.reports)
@@ -69,8 +60,11 @@ fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &St
         .iter()
         .map(|told| {
             let references = references.get(&told.object).map(|references| (*references).clone()).unwrap_or_default();
-            let live = LiveObject::new(told.object.clone(), references, told.status.clone());
-            live.of(told.uid.clone(), told.generation)
+            match before.get(&told.object).filter(|before| Arc::ptr_eq(&before.status, &told.status)) {
+                Some(before) => before.clone().referring_to(references),
+                None => LiveObject::new(told.object.clone(), references, Arc::clone(&told.status)),
+            }
+            .of(told.uid.clone(), told.generation)
         })
         .collect();
     let rejections = published.iter().flat_map(|published| &published.rejections).map(rejection).collect();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::completions;
 use super::excerpt::{renderer, snippet};
-use super::live::LiveOptions;
-use super::offline::{Offline, Paths};
+use super::live::{LiveOptions, among};
+use super::offline::{Looked, Offline, Paths};
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::api::ConditionStatus;
@@ -19,17 +19,20 @@ use crate::api::common::condition;
 use crate::protocol::why::{Answer, Mark, Outcome as Verdict, Question, RequestLine, Stance, why};
 use crate::snapshot::live::LiveStatus;
 use crate::snapshot::resources::Location;
-use crate::snapshot::{Kind, ObjectKey, ObjectReference};
+use crate::snapshot::{EhrAuthentication, Kind, ObjectKey, ObjectReference};
+use crate::values::scope::{Context, ScopeSet};
 
 /// Say whether an app's request would be let through, and which line of YAML decides that.
 ///
 /// The decisions are the proxy's own: gateway and app in order, activation in effect, a token granted, the interaction
 /// understood, its scopes held by app, activation and gateway. A path is taken below the gateway's FHIR base, or below
-/// the gateway where it begins with api/, oauth2/ or fhir/; a whole URL is fine too. Exits with 0 when the request would
+/// the gateway where it begins with api/, oauth2/ or fhir/; a whole URL is fine too. Of an activation for users, the token
+/// is that of a launch in which the EHR grants all that it is asked for: with --patient one that is about this patient.
+/// Exits with 0 when the request would
 /// pass, 1 when it would be refused, 2 when that cannot be told.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hearthgate why schedule-sync epic 'GET Patient/1' examples/quickstart\n  hearthgate why schedule-sync epic 'GET Patient?name=Smith' --scope system/Patient.r\n  hearthgate why schedule-sync epic 'POST /api/schedule' -f environments/north -o json\n  hearthgate why schedule-sync epic 'GET Patient/1' --at 2030-01-31T08:00:00Z ."
+    after_help = "Examples:\n  hearthgate why schedule-sync epic 'GET Patient/1' examples/quickstart\n  hearthgate why schedule-sync epic 'GET Patient?name=Smith' --scope system/Patient.r\n  hearthgate why schedule-sync epic 'POST /api/schedule' -f environments/north -o json\n  hearthgate why growth-chart epic 'GET Observation?patient=eq081' --patient eq081\n  hearthgate why schedule-sync epic 'GET Patient/1' --context production -n north\n  hearthgate why schedule-sync epic 'GET Patient/1' --at 2030-01-31T08:00:00Z ."
 )]
 pub(super) struct Why {
     /// The app
@@ -45,6 +48,9 @@ pub(super) struct Why {
     /// What the app's token was asked for [default: all that may be granted]
     #[arg(long)]
     scope: Option<String>,
+    /// The patient whose record a user's launch is about, by the EHR's ID; of activations for users
+    #[arg(long, value_name = "ID")]
+    patient: Option<String>,
     /// The moment, where windows matter (RFC 3339) [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -67,8 +73,8 @@ enum Output {
 #[derive(Debug, thiserror::Error)]
 enum WhyError {
     /// No object of that name.
-    #[error("there is no {kind} {name} in these files{}", among(.known))]
-    NotFound { kind: Kind, name: String, known: Vec<String> },
+    #[error("there is no {kind} {name}{elsewhere}{}", among(.known))]
+    NotFound { kind: Kind, name: String, known: Vec<String>, elsewhere: &'static str },
     /// Both are there, in different environments.
     #[error("App {app} and Gateway {gateway} are in different namespaces: an app reaches gateways of its own only")]
     Apart { app: String, gateway: String },
@@ -77,30 +83,16 @@ enum WhyError {
     Ambiguous { app: String, gateway: String, namespaces: Vec<String> },
 }
 
-fn among(known: &[String]) -> String {
-    const MOST: usize = 10;
-    match known {
-        [] => String::new(),
-        [one] => format!("; there is {one}"),
-        all if all.len() <= MOST => format!("; there are {}", all.join(", ")),
-        all => {
-            let first: Vec<&str> = all.iter().take(MOST).map(String::as_str).collect();
-            format!("; there are {} and {} more", first.join(", "), all.len() - MOST)
-        }
-    }
-}
-
 impl Why {
     pub(super) fn run(self) -> Outcome {
-        let (paths, live) = block_on(self.paths.clone().or_served(&self.live))??;
-        let platform = self.platform.offline()?;
-        let offline = Offline::read(&paths, &platform)?;
-        let (app, gateway) = self.subjects(&offline)?;
+        let Looked { offline, live, .. } = block_on(self.paths.clone().look(&self.live, &self.platform))??;
+        let (app, gateway) = self.subjects(&offline, live.is_some())?;
         let question = Question {
             app: &app,
             gateway: &gateway,
             request: &self.request,
             scope: self.scope.as_deref(),
+            patient: self.patient.as_deref(),
             now: self.at.unwrap_or_else(Timestamp::now),
         };
         let answer = why(&offline.compiled(), &question);
@@ -116,17 +108,18 @@ impl Why {
     }
 
     /// The app and the gateway, both in one namespace.
-    fn subjects(&self, offline: &Offline) -> Result<(ObjectKey, ObjectKey), WhyError> {
+    fn subjects(&self, offline: &Offline, is_live: bool) -> Result<(ObjectKey, ObjectKey), WhyError> {
         let resources = &offline.resources;
         let in_scope = |key: &&ObjectKey| self.live.namespace().is_none_or(|namespace| key.namespace == namespace);
         let apps = resources.apps.keys().filter(in_scope).collect::<Vec<_>>();
         let gateways = resources.gateways.keys().filter(in_scope).collect::<Vec<_>>();
+        let elsewhere = if is_live { self.live.elsewhere() } else { " in these files" };
         let known = |kind, name: &String, all: &[&ObjectKey]| -> Result<(), WhyError> {
             if all.iter().any(|key| key.name == *name) {
                 return Ok(());
             }
             let known = all.iter().map(|key| key.name.clone()).collect();
-            Err(WhyError::NotFound { kind, name: name.clone(), known })
+            Err(WhyError::NotFound { kind, name: name.clone(), known, elsewhere })
         };
         known(Kind::App, &self.app, &apps)?;
         known(Kind::Gateway, &self.gateway, &gateways)?;
@@ -182,13 +175,13 @@ impl Told<'_> {
             (Some(location), None) => {
                 title.element(Origin::path(location.file.clone()).line(location.line).char_column(location.column))
             }
-            (None, _) => Group::with_title(title),
+            (None, _) => Group::with_title(title).elements(label.as_deref().map(|label| Level::NOTE.message(label))),
         };
         for mark in self.answer.marks.iter().filter(|mark| decisive != Some(*mark)) {
             let at = self.location(mark).map(|location| format!(" ({location})")).unwrap_or_default();
             group = group.element(Level::NOTE.message(format!("{}{at}", sentence(mark))));
         }
-        let notes = self.not_ready().into_iter().chain(self.offline.assumption());
+        let notes = self.not_ready().into_iter().chain(self.about_patients()).chain(self.offline.assumption());
         group = group.elements(notes.map(|note| Level::NOTE.message(note)));
         group = group.elements(remedy.map(|remedy| Level::HELP.message(remedy)));
         renderer().render(&[group])
@@ -228,6 +221,21 @@ impl Told<'_> {
         })
     }
 
+    /// What the option --patient would do, or does not.
+    fn about_patients(&self) -> Option<String> {
+        let activation = self.offline.snapshot.activation_of(self.question.gateway, self.question.app)?;
+        let is_for_users = matches!(activation.ehr_authentication, EhrAuthentication::User(_));
+        match (self.question.patient, is_for_users, &self.answer.outcome) {
+            (Some(_), false, _) => {
+                Some("--patient says nothing here: no user stands behind the app's tokens".to_owned())
+            }
+            (None, true, Verdict::Denied { .. }) if holds_patients(&activation.ceiling) => {
+                Some("this is a launch without a patient: --patient ID asks about one with".to_owned())
+            }
+            (Some(_), true, _) | (None, ..) => None,
+        }
+    }
+
     /// What a running server says of the activation, where it is not ready.
     fn not_ready(&self) -> Option<String> {
         let activation = self.offline.snapshot.activation_of(self.question.gateway, self.question.app)?;
@@ -237,6 +245,10 @@ impl Told<'_> {
             format!("{object} is not ready ({}): `hearthgate status {}` says more", ready.reason, object.key.name)
         })
     }
+}
+
+fn holds_patients(scopes: &ScopeSet) -> bool {
+    scopes.resources().any(|scope| scope.context == Context::Patient)
 }
 
 fn sentence(mark: &Mark) -> String {

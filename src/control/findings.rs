@@ -2,7 +2,7 @@
 //!
 //! [`Observed`]: crate::snapshot::resources::Observed
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,6 +34,8 @@ pub struct Findings {
     pub asked_for: BTreeSet<ObjectKey>,
     /// By Activation's UID: the value of `probe-requested-at` that was seen last.
     pub requests_seen: HashMap<String, Option<String>>,
+    /// By Activation's UID: the value of `probe-requested-at` that was answered last.
+    pub requests_answered: HashMap<String, String>,
 }
 
 /// What a probe found.
@@ -130,17 +132,27 @@ impl Findings {
         }
     }
 
-    /// Notes which activations ask for a probe by a new annotation. The one that an activation is first seen with asks
-    /// for nothing: it was answered by whoever saw it before.
-    pub fn see_requests(&mut self, published: &Published) {
+    /// Notes which activations ask for a probe by a new annotation, and which such requests are answered: nobody waits
+    /// for the EHR any more. `asking`: the activations whose EHR is being asked now. `answered_before`: the request that
+    /// the status of an activation says was answered, by whoever looked before.
+    pub fn see_requests(
+        &mut self,
+        published: &Published,
+        asking: &HashSet<ObjectKey>,
+        answered_before: impl Fn(&ObjectKey) -> Option<String>,
+    ) {
         for (key, activation) in &published.snapshot.activations {
             let now = &activation.probe_requested_at;
-            match self.requests_seen.get(&activation.uid) {
-                Some(seen) if seen == now => continue,
-                Some(_) if now.is_some() => {
-                    self.asked_for.insert(key.clone());
+            let seen = self.requests_seen.get(&activation.uid);
+            if seen.is_some_and(|seen| seen == now) {
+                let is_open = self.asked_for.contains(key) || asking.contains(key);
+                if let Some(request) = now.clone().filter(|_| !is_open) {
+                    self.requests_answered.insert(activation.uid.clone(), request);
                 }
-                Some(_) | None => {}
+                continue;
+            }
+            if now.is_some() && (seen.is_some() || answered_before(key) != *now) {
+                self.asked_for.insert(key.clone());
             }
             self.requests_seen.insert(activation.uid.clone(), now.clone());
         }
@@ -158,6 +170,7 @@ impl Findings {
         self.asked.retain(|uid, _| lives(uid));
         self.proofs.retain(|uid, _| lives(uid));
         self.requests_seen.retain(|uid, _| lives(uid));
+        self.requests_answered.retain(|uid, _| lives(uid));
         self.asked_for.retain(|key| snapshot.activations.contains_key(key));
     }
 

@@ -34,9 +34,10 @@ use self::pass::{Pass, pass};
 use self::plan::{Action, missing};
 use self::rotate::Step;
 use self::sink::{Recorded, Sink};
+use self::status::LAST_HANDLED_PROBE;
 pub use self::status::{ObjectStatus, Serving, Statuses};
 use crate::outbound::{Clock, EhrClient, EhrTokens};
-use crate::snapshot::{Kind, ObjectKey, Published};
+use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
 
 /// Between two passes: what happens together is told together.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -112,6 +113,8 @@ struct State {
     recorded: Recorded,
     /// Whether what is recorded has reached the sink.
     is_written: bool,
+    /// Whether something was settled that is not told yet.
+    is_due: bool,
     busy: HashSet<Action>,
     waiting: Vec<Probe>,
     first_keys_settled: bool,
@@ -168,7 +171,11 @@ impl Control {
                 () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => break,
             }
-            let wait = if state.is_written { until(next, tools.clock.now()) } else { Duration::from_secs(1) };
+            let wait = match (std::mem::take(&mut state.is_due), state.is_written) {
+                (true, _) => Duration::ZERO,
+                (false, true) => until(next, tools.clock.now()),
+                (false, false) => Duration::from_secs(1),
+            };
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 changed = inputs.changed() => if changed.is_err() { break },
@@ -205,8 +212,9 @@ async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serv
     outcomes.retain(|uid| published.snapshot.activation_by_uid(uid).is_some());
     findings.hear(outcomes.all());
     let (published, previous, now) = (Arc::clone(published), state.recorded.clone(), tools.clock.now());
+    let asking: HashSet<ObjectKey> = state.busy.iter().filter_map(|action| action.asked().cloned()).collect();
     let pass = tokio::task::spawn_blocking(move || {
-        findings.see_requests(&published);
+        findings.see_requests(&published, &asking, |activation| answered_before(&previous, activation));
         findings.forget_the_gone(&published, now);
         let pass = pass(&published, &findings, &serving, &previous, now);
         (findings, pass)
@@ -230,6 +238,13 @@ async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serv
         }
     }
     Looked { recorded, actions: plan.actions, next: plan.next }
+}
+
+/// The request for a probe that an activation's status says was answered.
+fn answered_before(previous: &Recorded, activation: &ObjectKey) -> Option<String> {
+    let object = ObjectReference::new(Kind::Activation, activation.clone());
+    let place = previous.objects.binary_search_by(|status| status.object.cmp(&object)).ok()?;
+    previous.objects.get(place)?.text(LAST_HANDLED_PROBE).map(str::to_owned)
 }
 
 /// Writes and shows what changed, if anything did.
@@ -265,9 +280,10 @@ fn start(
         let (actor, action, newest) = (actor.clone(), action.clone(), inputs.clone());
         work.spawn(async move { Finished { done: actor.perform(action.clone(), newest).await, action } });
     }
-    // What is wanted of an activation that cannot be asked is done with.
+    // What is wanted of an activation that cannot be asked is done with; that it is, the next pass tells.
     let asked = |key: &ObjectKey| state.busy.contains(&Action::AskEhr(key.clone()));
     let wanted: BTreeSet<ObjectKey> = state.findings.asked_for.iter().filter(|key| asked(key)).cloned().collect();
+    state.is_due |= wanted.len() < state.findings.asked_for.len();
     state.findings.asked_for = wanted;
 }
 

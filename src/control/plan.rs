@@ -9,7 +9,7 @@ use super::findings::{Asked, Findings, KeyTrouble, Probed};
 use super::rotate::candidates;
 use crate::api::activation::{KeyState, KeyStatus};
 use crate::outbound::EhrAnswer;
-use crate::snapshot::activation::BackendAuth;
+use crate::snapshot::activation::{BackendAuth, User, UserCredential};
 use crate::snapshot::{Activation, App, DataAdapter, EhrAuthentication, ObjectKey, Published};
 use crate::values::key::{GatewayIdentity, PairIdentity, Thumbprint};
 
@@ -65,6 +65,21 @@ pub enum Action {
     ProbeLaunch(ObjectKey),
     /// Ask an app how it is.
     ProbeHealth(ObjectKey),
+}
+
+impl Action {
+    /// The activation whose EHR it asks.
+    pub const fn asked(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::AskEhr(activation) | Self::ProveKey(activation, _) => Some(activation),
+            Self::CreatePairKey { .. }
+            | Self::CreateGatewayKey { .. }
+            | Self::LookForKey(_)
+            | Self::ProbeAdapter(_)
+            | Self::ProbeLaunch(_)
+            | Self::ProbeHealth(_) => None,
+        }
+    }
 }
 
 /// What to do now, and when to look again though nothing has changed.
@@ -177,6 +192,12 @@ fn ehr(activation: &Activation, keys: &[KeyStatus], findings: &Findings, now: Ti
         }
         EhrAuthentication::ClientCredentials(_) => {
             plan.put(if now_wanted { now } else { ask_due(asked, &activation.uid, now) }, now, ask);
+        }
+        // Which key the EHR accepts for users, the first of them tells; a newer one is proved beside it.
+        EhrAuthentication::User(User {
+            credential: UserCredential::KeyPair { signing: Some(signing), .. }, ..
+        }) if keys.iter().any(|key| key.state == KeyState::Signing) => {
+            proofs(activation, keys, &signing.thumbprint.to_string(), false, findings, now, plan);
         }
         EhrAuthentication::BackendAuth(_)
         | EhrAuthentication::Basic(_)

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, ORIGIN, WWW_AUTHENTICATE,
@@ -16,7 +15,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -27,6 +25,7 @@ use tokio::time::timeout;
 use super::Metrics;
 use crate::outbound::programmed::ProgrammedDocument;
 use crate::snapshot::ObjectKey;
+use crate::snapshot::live::LiveStatus;
 
 /// What a probe that somebody asked for came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +33,7 @@ pub enum ProbeAnswer {
     /// There is no such activation.
     Unknown,
     /// What the EHR said.
-    Asked(Value),
+    Asked(Arc<Value>),
 }
 
 /// Asks an EHR now, for one activation.
@@ -54,8 +53,8 @@ pub struct Admin {
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// The reports as JSON.
-    pub status: watch::Receiver<Bytes>,
+    /// What is told of every object; written as JSON for whoever asks.
+    pub status: watch::Receiver<Arc<LiveStatus>>,
     /// The digest of each object as this replica compiled it, and the last EHR outcome of each activation.
     pub programmed: watch::Receiver<ProgrammedDocument>,
     /// Asks an EHR now.
@@ -114,8 +113,8 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Response {
-    let json = admin.status.borrow().clone();
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], Body::from(json)).into_response()
+    let status = Arc::clone(&admin.status.borrow());
+    ([(CACHE_CONTROL, "no-store")], Json(status)).into_response()
 }
 
 /// What this replica serves; with `If-None-Match` only if that is something else (RFC 9110 §13.1.2), and with
@@ -204,6 +203,7 @@ fn is_own_host(host: &str, listener: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use axum::http::Request as HttpRequest;
     use http_body_util::BodyExt as _;
     use secrecy::ExposeSecret as _;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn shown(ready: bool, guard: Option<Guard>) -> Admin {
-        let (_sender, status) = watch::channel(Bytes::from("{\"objects\":[]}"));
+        let (_sender, status) = watch::channel(Arc::default());
         let (_sender, programmed) = watch::channel(ProgrammedDocument::default());
         Admin {
             guard,
@@ -226,7 +226,7 @@ mod tests {
             probe: Arc::new(|activation| {
                 Box::pin(async move {
                     if activation.name == "known" {
-                        ProbeAnswer::Asked(json!({"answer": "accepted"}))
+                        ProbeAnswer::Asked(Arc::new(json!({"answer": "accepted"})))
                     } else {
                         ProbeAnswer::Unknown
                     }
@@ -259,7 +259,7 @@ mod tests {
     async fn everything_else_is_told_to_own_names_only() {
         for host in ["localhost:9090", "127.0.0.1", "127.0.0.1:1", "[::1]:9090", "10.1.2.3:9090"] {
             let (code, body) = ask(admin(true), "GET", "/status", &[("host", host)]).await;
-            assert_eq!((code, body.as_str()), (200, "{\"objects\":[]}"), "{host}");
+            assert_eq!((code, body.as_str()), (200, "{\"objects\":[],\"rejections\":[]}"), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "10.1.2.4:9090", "", "127.0.0.1.nip.io:9090"] {
             assert_eq!(ask(admin(true), "GET", "/status", &[("host", host)]).await.0, 421, "{host}");

@@ -106,6 +106,8 @@ pub(super) async fn end(
     family: FamilyId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // A request may take its time, and what it ends may have been issued meanwhile.
+    let now = Timestamp::now().max(now);
     records.end_family(family, access_until(gateway, now), now).await?;
     records.remove(Kind::Session, &family.to_string()).await
 }

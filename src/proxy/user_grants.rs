@@ -141,9 +141,14 @@ impl Keeper<'_> {
             return Ok(None);
         }
         let started = self.records.start_family(self.family, grant, family_until, self.now).await;
-        // Ended before it began: the code came a second time meanwhile.
-        let token = started.map_err(|error| unkept(self.gateway, &error))?.ok_or(GrantFault::Unknown)?;
-        Ok(Some(token))
+        let token = started.map_err(|error| unkept(self.gateway, &error))?;
+        if token.is_none() {
+            // Ended before it began: the code came a second time meanwhile. Whoever was first is answered as if it had
+            // come a moment later, with an access token that is revoked already.
+            let removed = self.records.remove(Kind::Session, &self.family.to_string()).await;
+            removed.map_err(|error| unkept(self.gateway, &error))?;
+        }
+        Ok(token)
     }
 
     fn family_until(&self, grant: &Grant, session: &Session) -> Timestamp {

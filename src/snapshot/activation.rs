@@ -164,7 +164,12 @@ pub enum UserCredential {
     /// A public client: PKCE alone.
     Public,
     /// A shared secret.
-    Secret(SecretString),
+    Secret {
+        /// The secret.
+        secret: SecretString,
+        /// How it is sent.
+        method: TokenEndpointAuthMethod,
+    },
     /// A signed JWT.
     KeyPair {
         /// The key pair.

@@ -42,6 +42,8 @@ pub struct KeyRevision {
     pub secret_name: String,
     /// RFC 7638 thumbprint, which is also the `kid`.
     pub thumbprint: Thumbprint,
+    /// The same as text: thousands of statuses and pins are held against it.
+    pub kid: String,
     /// Signs.
     pub signing: SigningKey,
     /// The certificate (PEM), where the Secret holds one.

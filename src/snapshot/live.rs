@@ -2,6 +2,7 @@
 //! what follows from both. What the command line prints and what the console shows are read from here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -62,11 +63,11 @@ pub struct LiveObject {
     pub generation: i64,
     /// What it refers to.
     pub references: Vec<ObjectReference>,
-    /// `status` as it would stand in a cluster.
-    pub status: Value,
+    /// `status` as it would stand in a cluster: the very one that was told.
+    pub status: Arc<Value>,
     /// The conditions in it, read once.
     #[serde(skip)]
-    conditions: Vec<Condition>,
+    conditions: Arc<[Condition]>,
 }
 
 /// The form in which it travels.
@@ -91,9 +92,10 @@ impl From<Told> for LiveObject {
 
 impl LiveObject {
     /// An object's state as it was told.
-    pub fn new(object: ObjectReference, references: Vec<ObjectReference>, status: Value) -> Self {
-        let conditions = status.get("conditions").cloned().unwrap_or_default();
-        let conditions = serde_json::from_value(conditions).unwrap_or_default();
+    pub fn new(object: ObjectReference, references: Vec<ObjectReference>, status: impl Into<Arc<Value>>) -> Self {
+        let status = status.into();
+        let conditions = status.get("conditions").map(Vec::<Condition>::deserialize);
+        let conditions = conditions.and_then(Result::ok).unwrap_or_default().into();
         Self { object, uid: String::new(), generation: 0, references, status, conditions }
     }
 
@@ -101,6 +103,12 @@ impl LiveObject {
     #[must_use]
     pub fn of(self, uid: String, generation: i64) -> Self {
         Self { uid, generation, ..self }
+    }
+
+    /// The same, referring to these.
+    #[must_use]
+    pub fn referring_to(self, references: Vec<ObjectReference>) -> Self {
+        Self { references, ..self }
     }
 
     /// The conditions.
@@ -120,7 +128,7 @@ impl LiveObject {
 
     /// The rest of the status, by kind.
     pub fn status_as<Status: DeserializeOwned + Default>(&self) -> Status {
-        Status::deserialize(&self.status).unwrap_or_default()
+        Status::deserialize(&*self.status).unwrap_or_default()
     }
 
     /// The first object of this kind that it refers to.

@@ -122,6 +122,13 @@ pub struct ActivationDetail {
     pub ehr_name: String,
 }
 
+impl ActivationDetail {
+    /// Whether tokens of the EHR belong to users who launch the app.
+    pub const fn launches_users(&self) -> bool {
+        self.callback_url.is_some()
+    }
+}
+
 /// The state of one condition, before it has a generation and a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {

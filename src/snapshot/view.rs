@@ -219,7 +219,7 @@ fn client_credentials(own: &ClientCredentials) -> Value {
 fn user(own: &User) -> Value {
     let credential = match &own.credential {
         UserCredential::Public => json!({ "public": {} }),
-        UserCredential::Secret(_) => json!({ "clientSecret": SECRET }),
+        UserCredential::Secret { method, .. } => json!({ "clientSecret": SECRET, "tokenEndpointAuthMethod": method }),
         UserCredential::KeyPair { pair, signing } => {
             object([("keyPair", json!(pair.key.to_string())), ("signsWith", thumbprint(signing.as_deref()))])
         }

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::document::Place;
 use super::files::{self, Found, Listing};
+use super::parallel;
 use super::reading::{self, Finding, Reading, Source};
 use super::schema::{self, Content, Typed};
-use crate::snapshot::resources::{Location, ObjectReference, Rejection, Resources};
+use crate::snapshot::resources::{Kind, Location, ObjectReference, Rejection, Resources};
 use crate::values::code::Code;
 
 /// A file written this recently may still be half written: what is missing in it may come a moment later.
@@ -78,12 +79,17 @@ impl Unknown {
 
 /// Reads files, directories and standard input (`-`), offline, as people name them.
 pub fn read(paths: &[PathBuf]) -> Loaded {
+    read_in(schema::DEFAULT_NAMESPACE, paths, |_| {})
+}
+
+/// The same, where objects without a namespace are in this one. `tell` hears how many files are left to be read.
+pub fn read_in(namespace: &str, paths: &[PathBuf], mut tell: impl FnMut(usize)) -> Loaded {
     let mut readings = Vec::new();
     let mut loaded = Loaded::default();
     for path in paths {
         if path.as_os_str() == "-" {
             readings.push(Arc::new(match files::read_stdin() {
-                Ok(contents) => reading::read("-", &contents.text),
+                Ok(contents) => reading::read_in(namespace, "-", &contents.text),
                 Err(error) => reading::unreadable("-", &error),
             }));
             continue;
@@ -92,12 +98,11 @@ pub fn read(paths: &[PathBuf]) -> Loaded {
         let name = if name == "." { "" } else { name.strip_prefix("./").unwrap_or(&name).trim_end_matches('/') };
         let listing = files::list(path, name, None);
         loaded.add_obstacles(&listing);
-        for found in &listing.files {
-            readings.push(Arc::new(match files::read(&found.path) {
-                Ok(contents) => reading::read(&found.name, &contents.text),
-                Err(error) => reading::unreadable(&found.name, &error),
-            }));
-        }
+        let read = |found: &Found| match files::read(&found.path) {
+            Ok(contents) => Arc::new(reading::read_in(namespace, &found.name, &contents.text)),
+            Err(error) => Arc::new(reading::unreadable(&found.name, &error)),
+        };
+        readings.extend(parallel::each(&listing.files, read, &mut tell));
     }
     loaded.add(readings);
     loaded
@@ -105,8 +110,13 @@ pub fn read(paths: &[PathBuf]) -> Loaded {
 
 /// Reads a text that stands in no file.
 pub fn read_text(name: &str, text: &str) -> Loaded {
+    read_texts([(name.to_owned(), text.to_owned())])
+}
+
+/// Reads several such texts, each with its name.
+pub fn read_texts(texts: impl IntoIterator<Item = (String, String)>) -> Loaded {
     let mut loaded = Loaded::default();
-    loaded.add(vec![Arc::new(reading::read(name, text))]);
+    loaded.add(texts.into_iter().map(|(name, text)| Arc::new(reading::read(&name, &text))).collect());
     loaded
 }
 
@@ -205,6 +215,12 @@ impl Loaded {
             }
         }
         resources
+    }
+
+    /// Forgets Secrets and ConfigMaps: for a comparison with a cluster whose own are not read.
+    pub fn without_secrets(&mut self) {
+        self.objects.retain(|_, content| matches!(content, Content::Custom(_)));
+        self.sources.retain(|object, _| !matches!(object.kind, Kind::Secret | Kind::ConfigMap));
     }
 
     /// What this is where `old` is in force: as an API server would, it keeps objects as they were whose new form is

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod kubernetes;
 pub mod loaded;
 mod mask;
+mod parallel;
 pub mod publish;
 pub mod reading;
 pub mod schema;

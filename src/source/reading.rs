@@ -1,11 +1,13 @@
 //! One file, read: each document judged by itself, with the places of all that is in it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::document::{self, Place, Position, Spans};
 use super::mask::masked;
+use super::parallel;
 use super::schema::{self, Document, Problem, Valid};
 use crate::snapshot::resources::{Location, ObjectReference};
 use crate::values::code::Code;
@@ -88,17 +90,28 @@ impl Source {
     }
 }
 
-/// Reads the text of one file.
+/// Reads the text of one file. Objects without a namespace are in `default`, as with kubectl.
 pub fn read(file: &str, text: &str) -> Reading {
+    read_in(schema::DEFAULT_NAMESPACE, file, text)
+}
+
+/// The same, where objects without a namespace are in this one, as with `kubectl -n`.
+pub fn read_in(namespace: &str, file: &str, text: &str) -> Reading {
     let file: Arc<str> = file.into();
     match document::parse(text) {
         Ok(documents) => {
             let text = masked(text, &documents).into();
-            let mut entries = Vec::new();
-            for document in documents {
-                let source = Source { file: file.clone(), spans: Arc::clone(&document.spans), prefix: String::new() };
-                judge(&document.value, source, &mut entries);
-            }
+            let judged = parallel::each(
+                &documents,
+                |document| {
+                    let (file, spans) = (file.clone(), Arc::clone(&document.spans));
+                    let mut entries = Vec::new();
+                    judge(namespace, &document.value, Source { file, spans, prefix: String::new() }, &mut entries);
+                    entries
+                },
+                |_| {},
+            );
+            let entries = judged.into_iter().flatten().collect();
             Reading { file, outcome: Ok(entries), text: Some(text) }
         }
         Err(error) => {
@@ -116,7 +129,7 @@ pub fn unreadable(file: &str, error: &super::files::FileError) -> Reading {
     Reading { file: file.into(), outcome: Err(Failure { message: error.to_string(), location }), text: None }
 }
 
-fn judge(value: &Value, source: Source, entries: &mut Vec<Entry>) {
+fn judge(namespace: &str, value: &Value, source: Source, entries: &mut Vec<Entry>) {
     let finding = match schema::recognise(value) {
         Document::Empty => return,
         Document::Foreign(what) => Finding::Foreign(what),
@@ -127,19 +140,37 @@ fn judge(value: &Value, source: Source, entries: &mut Vec<Entry>) {
             for (index, item) in items.iter().enumerate() {
                 let dot = if source.prefix.is_empty() { "" } else { "." };
                 let prefix = format!("{}{dot}items[{index}]", source.prefix);
-                judge(item, Source { prefix, ..source.clone() }, entries);
+                judge(namespace, item, Source { prefix, ..source.clone() }, entries);
             }
             return;
         }
-        Document::Object(kind, object) => match schema::validate(kind, object) {
-            Ok(valid) => Finding::Valid(Box::new(valid)),
-            Err(problems) => {
-                let reference = schema::reference(kind, object);
-                Finding::Invalid { reference, code: Code::InvalidSpec, problems }
+        Document::Object(kind, object) => {
+            let object = &*placed(namespace, object);
+            match schema::validate(kind, object) {
+                Ok(valid) => Finding::Valid(Box::new(valid)),
+                Err(problems) => {
+                    let reference = schema::reference(kind, object);
+                    Finding::Invalid { reference, code: Code::InvalidSpec, problems }
+                }
             }
-        },
+        }
     };
     entries.push(Entry { finding, source });
+}
+
+/// The object, in `namespace` where it says nothing else.
+fn placed<'object>(namespace: &str, object: &'object Map<String, Value>) -> Cow<'object, Map<String, Value>> {
+    let is_elsewhere = |metadata: &Value| metadata.get("namespace").is_some_and(|own| !own.is_null());
+    match object.get("metadata") {
+        Some(metadata @ Value::Object(_)) if namespace != schema::DEFAULT_NAMESPACE && !is_elsewhere(metadata) => {
+            let mut object = object.clone();
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.insert("namespace".to_owned(), namespace.into());
+            }
+            Cow::Owned(object)
+        }
+        Some(_) | None => Cow::Borrowed(object),
+    }
 }
 
 fn location(file: &str, position: Position) -> Location {

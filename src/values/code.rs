@@ -165,6 +165,9 @@ codes! {
     NotProbed = "HG4006", EhrAuthenticated, "NotProbed",
         "The EHR has not been asked yet.",
         "Wait a few seconds; hearthgate probe asks now.";
+    NoUserYet = "HG4007", EhrAuthenticated, "NoUserYet",
+        "No user of the EHR has launched the app yet, so the EHR has not been asked for a token.",
+        "Nothing: the first user's launch tells. Have the EHR register the redirect URI that nextStep names, and launch the app once.";
     Pending = "HG5001", Programmed, "Pending",
         "Not every ready replica of the proxy serves the object as it stands.",
         "Wait. If it stays so, a replica lags: see its log.";

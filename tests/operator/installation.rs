@@ -17,7 +17,7 @@ use super::release::{Component, Release};
 use crate::support::control_plane::{ControlPlane, Request};
 
 /// The binary under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
 /// Longest wait for something that takes a second on an idle machine, and much longer where calls fail on purpose.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Longest wait for what is promised within a second: the tests share two cores with API servers and each other.
@@ -156,12 +156,10 @@ impl<'plane> Installation<'plane> {
     pub async fn add_proxy_at(&mut self, address: &str) {
         let number = self.proxies.len();
         let (public, admin) = (if number == 0 { self.public_port } else { free_port() }, free_port());
-        let state = self.files.path().join(format!("state-{number}"));
-        let instead = [
-            format!("--listen=127.0.0.1:{public}"),
-            format!("--admin-listen={address}:{admin}"),
-            format!("--state={}", state.display()),
-        ];
+        let mut instead = vec![format!("--listen=127.0.0.1:{public}"), format!("--admin-listen={address}:{admin}")];
+        if !self.release.shares_a_store() {
+            instead.push(format!("--state={}", self.files.path().join(format!("state-{number}")).display()));
+        }
         let mut arguments = self.release.arguments(Component::Proxy, &instead);
         arguments.push("--shutdown-delay=0".into());
         let user = self.release.user(Component::Proxy);
@@ -398,6 +396,15 @@ impl Process {
     pub async fn is_ready(&self, client: &Client) -> bool {
         let answer = client.get(format!("http://127.0.0.1:{}/readyz", self.admin)).send().await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// The time that it has spent on a processor: `/proc` tells it in hundredths of a second.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name of the program stands in brackets, and may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let hundredths: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(hundredths * 10)
     }
 
     /// Its resident memory, in KiB.

@@ -69,6 +69,12 @@ impl Release {
         format!("system:serviceaccount:{}:{account}", self.namespace)
     }
 
+    /// Whether its proxies share a store that the values name.
+    pub fn shares_a_store(&self) -> bool {
+        let arguments = arguments(&self.objects, &self.deployment(Component::Proxy));
+        arguments.iter().any(|argument| argument.starts_with("--store="))
+    }
+
     /// A component's command line with some options (`--name=value`) in place of those of the same name: what is
     /// otherwise on a machine without pods.
     pub fn arguments(&self, component: Component, instead: &[String]) -> Vec<String> {

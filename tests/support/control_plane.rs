@@ -245,6 +245,11 @@ impl ControlPlane {
         self.write_kubeconfig(user, &token)
     }
 
+    /// The directory of kubectl and the others.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// Where [`Self::kubeconfig`] writes.
     pub fn kubeconfig_path(&self, user: &str) -> PathBuf {
         self.directory.path().join(format!("kubeconfig-{}", user.replace(':', "-")))

@@ -14,3 +14,5 @@ pub mod clinic;
 pub mod control_plane;
 pub mod rules;
 pub mod standalone;
+pub mod user;
+pub mod valkey;

@@ -187,6 +187,16 @@ pub fn broken_rules() -> Vec<(Value, &'static str)> {
             ),
             "spec.ehrAuthentication.user.clientSecretRef: give one of clientSecretRef and keyPair, or neither for a public client of the EHR",
         ),
+        (
+            with(
+                ACTIVATION,
+                &[(
+                    "/spec/ehrAuthentication",
+                    json!({"type": "User", "user": {"clientId": "c", "tokenEndpointAuthMethod": "client_secret_post"}}),
+                )],
+            ),
+            "spec.ehrAuthentication.user.tokenEndpointAuthMethod: tokenEndpointAuthMethod says how the secret of clientSecretRef is sent: give both, or neither",
+        ),
     ]
 }
 

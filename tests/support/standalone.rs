@@ -44,6 +44,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer to a request, read whole.
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        Self { status: response.status(), headers: response.headers().clone(), text: response.text().await.unwrap() }
+    }
+
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
@@ -188,8 +194,7 @@ impl Standalone {
 
     /// Sends a request and reads the answer whole.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        Answer { status: response.status(), headers: response.headers().clone(), text: response.text().await.unwrap() }
+        Answer::of(request).await
     }
 
     /// GET with a token.

@@ -15,10 +15,10 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::Outcome;
-use super::offline::readable;
+use super::offline::{load, readable};
 use super::platform::PlatformOptions;
 use crate::snapshot::compile;
-use crate::source::loaded;
+use crate::source::schema::DEFAULT_NAMESPACE;
 use problem::Problems;
 
 /// Check YAML offline: schema, rules between fields, and everything between objects.
@@ -65,7 +65,7 @@ impl Check {
     pub(super) fn run(self) -> Outcome {
         readable(&self.paths)?;
         let platform = self.platform.offline()?;
-        let loaded = loaded::read(&self.paths);
+        let loaded = load(DEFAULT_NAMESPACE, &self.paths);
         let mut resources = loaded.resources();
         if self.secrets_elsewhere {
             resources.assume_credentials(|object| loaded.names(object));

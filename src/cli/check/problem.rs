@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::suppression::{Suppressed, Suppressions};
+use super::suppression::{self, Suppressed, Suppressions};
 use crate::snapshot::report::Detail;
 use crate::snapshot::resources::Location;
 use crate::snapshot::{NotLive, ObjectReference, Report};
@@ -86,6 +86,7 @@ impl Problems {
         problems.dedup();
         let mut suppressions = Suppressions::of(loaded);
         suppressions.apply(&mut problems);
+        suppression::spread(&mut problems, reports);
         problems.extend(suppressions.unused());
         problems.sort();
         Self(problems)

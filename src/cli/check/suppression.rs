@@ -5,12 +5,12 @@
 //!
 //! `check` is silenced, not the running system: there, a missing Secret stays a missing Secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::{Problem, Severity};
 use crate::api::common::IGNORE_ANNOTATION;
-use crate::snapshot::ObjectReference;
 use crate::snapshot::resources::Location;
+use crate::snapshot::{ObjectReference, Report};
 use crate::source::loaded::Loaded;
 use crate::values::code::Code;
 
@@ -101,6 +101,31 @@ impl Suppressions {
         let comments = self.comments.into_values().flatten().map(|own| (None, own));
         let annotations = self.annotations.into_iter().map(|(object, own)| (Some(object), own));
         comments.chain(annotations).flat_map(|(object, own)| own.idle(object.as_ref())).collect()
+    }
+}
+
+/// Where all that is wrong with an object is silenced, nobody wants to hear that others hang on it.
+pub(super) fn spread(problems: &mut [Problem], reports: &[Report]) {
+    let is_told = |problem: &Problem| problem.severity == Severity::Error && problem.suppressed.is_none();
+    let references = |problem: &Problem| {
+        let place = reports.binary_search_by(|report| Some(&report.object).cmp(&problem.object.as_ref())).ok()?;
+        reports.get(place).map(|report| &report.references)
+    };
+    // A pass for each link of a chain, from adapters to activations.
+    loop {
+        let told = problems.iter().filter(|problem| is_told(problem));
+        let told: BTreeSet<ObjectReference> = told.filter_map(|problem| problem.object.clone()).collect();
+        let mut changed = false;
+        for problem in problems.iter_mut().filter(|own| own.code == Code::RefNotAccepted && is_told(own)) {
+            if references(problem).is_some_and(|all| !all.iter().any(|reference| told.contains(reference))) {
+                let reason = Some("what it hangs on is silenced".to_owned());
+                problem.suppressed = Some(Suppressed { at: None, reason });
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod markdown;
 mod outline;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::slice;
@@ -12,27 +13,32 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Outcome;
-use super::offline::{Offline, PathUnreadable};
+use super::known::Known;
+use super::live::{ClusterChoice, Scope};
+use super::offline::{self, Offline, PathUnreadable};
 use super::platform::PlatformOptions;
+use super::{Outcome, block_on};
 use crate::snapshot::difference::{Difference, difference};
 use crate::snapshot::resources::Rejection;
+use crate::source::loaded::Loaded;
+use crate::source::schema::DEFAULT_NAMESPACE;
 
 /// Say what a change does: who gains or loses access, which keys are made, which tokens die, what moves, and what a
 /// person must do at an EHR.
 ///
-/// OLD and NEW are files or directories, such as two checkouts of one repository. An edit that an API server would refuse
-/// changes nothing there, and so it does here; Secrets that are in no file are taken for granted. Exits with 0 when
-/// nothing changes, 1 when something does, 2 when the two cannot be compared.
+/// OLD and NEW are files or directories, such as two checkouts of one repository; or NEW alone is compared with what a
+/// cluster holds (--cluster), in the namespaces that it names (-n: this one; -A: all, where what NEW does not hold is taken
+/// for removed). An edit that an API server would refuse changes nothing there, and so it does here; Secrets that are in no
+/// file are taken for granted, and a cluster's are not read. Exits with 0 when nothing changes, 1 when something does, 2
+/// when the two cannot be compared.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hearthgate plan ../main/environments environments\n  hearthgate plan old.yaml new.yaml -o markdown > comment.md\n  git worktree add /tmp/main main && hearthgate plan /tmp/main/environments environments\n  hearthgate plan environments environments --old-public-url https://old.example.org --public-url https://new.example.org"
+    after_help = "Examples:\n  hearthgate plan ../main/environments environments\n  hearthgate plan --cluster environments\n  kubectl kustomize overlays/north | hearthgate plan --context production -\n  hearthgate plan old.yaml new.yaml -o markdown > comment.md\n  git worktree add /tmp/main main && hearthgate plan /tmp/main/environments environments\n  hearthgate plan environments environments --old-public-url https://old.example.org --public-url https://new.example.org"
 )]
 pub(super) struct Plan {
-    /// File or directory as it is
-    old: PathBuf,
-    /// File or directory as it will be
-    new: PathBuf,
+    /// OLD and NEW: files or directories as they are (not with a cluster) and as they will be; `-` is standard input
+    #[arg(value_name = "PATH", num_args = 1..=2, required = true)]
+    paths: Vec<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -42,6 +48,14 @@ pub(super) struct Plan {
     /// The platform's public URL before, where that moves too [default: --public-url]
     #[arg(long, value_name = "URL")]
     old_public_url: Option<String>,
+    /// Compare this namespace of the cluster; objects that name none are in it [default: those that NEW names]
+    #[arg(short, long, help_heading = "Where to ask")]
+    namespace: Option<String>,
+    /// Compare all namespaces of the cluster
+    #[arg(short = 'A', long, conflicts_with = "namespace", help_heading = "Where to ask")]
+    all_namespaces: bool,
+    #[command(flatten, next_help_heading = "Where to ask")]
+    choice: ClusterChoice,
     #[command(flatten)]
     platform: PlatformOptions,
 }
@@ -61,27 +75,38 @@ enum Output {
 enum PlanError {
     #[error(transparent)]
     Path(#[from] PathUnreadable),
+    /// There is nothing to compare with.
+    #[error("give OLD and NEW, or NEW alone with --cluster (or --context)")]
+    OneAlone,
+    /// Too much of it.
+    #[error("with a cluster, give NEW alone: what is there is OLD")]
+    TwoAndCluster,
     /// What is in an unreadable file would be taken for removed.
     #[error(
         "cannot compare: {path} holds what cannot be read, and all of it would be taken for removed. `hearthgate check {path}` says more; first: {first}",
         path = .path.display()
     )]
     Unreadable { path: PathBuf, first: String },
+    /// It would be taken for new.
+    #[error(
+        "cannot compare: {path} holds objects of {} too, which -n {namespace} leaves out",
+        .others.join(", "),
+        path = .path.display()
+    )]
+    Elsewhere { path: PathBuf, namespace: String, others: Vec<String> },
 }
 
 impl Plan {
     pub(super) fn run(self) -> Outcome {
-        let platform = self.platform.offline()?;
-        let old_platform = match &self.old_public_url {
-            Some(url) => self.platform.at(url).offline()?,
-            None => platform.clone(),
+        let (old, new) = match self.paths.as_slice() {
+            [old, new] if !self.choice.is_given() && !self.all_namespaces => self.of_files(old, new)?,
+            [_, _] => return Err(PlanError::TwoAndCluster.into()),
+            [new] if self.choice.is_cluster() || self.all_namespaces => block_on(self.of_cluster(new))??,
+            _ => return Err(PlanError::OneAlone.into()),
         };
-        let old = Offline::read(slice::from_ref(&self.old), &old_platform).map_err(PlanError::from)?;
-        let new = Offline::read_after(slice::from_ref(&self.new), &platform, &old).map_err(PlanError::from)?;
-        readable(&self.old, &old)?;
-        readable(&self.new, &new)?;
         let difference = difference(&old.compiled(), &new.compiled(), self.at.unwrap_or_else(Timestamp::now));
-        let hint = self.platform.hint().filter(|_| !difference.keys.is_empty() || !difference.urls.is_empty());
+        let shows_urls = !difference.keys.is_empty() || !difference.urls.is_empty();
+        let hint = self.platform.hint().filter(|_| shows_urls && self.paths.len() == 2);
         let notes: Vec<String> = new.assumption().into_iter().chain(hint).collect();
         match self.output {
             Output::Text => anstream::print!("{}", text::print(&difference, &notes)),
@@ -90,10 +115,65 @@ impl Plan {
         }
         Ok(if difference.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    fn of_files(
+        &self,
+        old_path: &PathBuf,
+        new_path: &PathBuf,
+    ) -> Result<(Offline, Offline), Box<dyn std::error::Error>> {
+        let platform = self.platform.offline()?;
+        let old_platform = match &self.old_public_url {
+            Some(url) => self.platform.at(url).offline()?,
+            None => platform.clone(),
+        };
+        let old = Offline::read(slice::from_ref(old_path), &old_platform)?;
+        offline::readable(slice::from_ref(new_path))?;
+        let new = Offline::after(offline::load(DEFAULT_NAMESPACE, slice::from_ref(new_path)), &platform, &old);
+        readable(old_path, &old.loaded)?;
+        readable(new_path, &new.loaded)?;
+        Ok((old, new))
+    }
+
+    async fn of_cluster(&self, path: &PathBuf) -> Result<(Offline, Offline), Box<dyn std::error::Error>> {
+        offline::readable(slice::from_ref(path))?;
+        let (_, own) = self.choice.contact.connect().await?;
+        let home = self.namespace.as_deref().unwrap_or(&own);
+        let mut loaded = offline::load(home, slice::from_ref(path));
+        readable(path, &loaded)?;
+        loaded.without_secrets();
+        let named: BTreeSet<String> = loaded.objects.keys().map(|object| object.key.namespace.clone()).collect();
+        let listed = match &self.namespace {
+            Some(namespace) => {
+                let others: Vec<String> = named.into_iter().filter(|name| name != namespace).collect();
+                if !others.is_empty() {
+                    let (path, namespace) = (path.clone(), namespace.clone());
+                    return Err(PlanError::Elsewhere { path, namespace, others }.into());
+                }
+                self.choice.list(&Scope::One(namespace)).await?
+            }
+            None if self.all_namespaces => self.choice.list(&Scope::All).await?,
+            None => {
+                let mut listed = Vec::new();
+                for namespace in &named {
+                    listed.extend(self.choice.list(&Scope::One(namespace)).await?);
+                }
+                listed
+            }
+        };
+        let known = Known::of_cluster(&listed);
+        let platform = self.platform.beside(&known)?;
+        let old_platform = match &self.old_public_url {
+            Some(url) => self.platform.at(url).beside(&known)?,
+            None => platform.clone(),
+        };
+        let old = Offline::of_cluster(&listed, known, &old_platform);
+        let new = Offline::after(loaded, &platform, &old);
+        Ok((old, new))
+    }
 }
 
-fn readable(path: &Path, side: &Offline) -> Result<(), PlanError> {
-    let unknown = side.loaded.rejections.iter().find(|rejection| rejection.object.is_none());
+fn readable(path: &Path, loaded: &Loaded) -> Result<(), PlanError> {
+    let unknown = loaded.rejections.iter().find(|rejection| rejection.object.is_none());
     match unknown {
         None => Ok(()),
         Some(Rejection { message, location, .. }) => {

@@ -83,7 +83,7 @@ fn registration_of(sandbox: &Handle, activation: &Activation) -> Option<Registra
 fn user_facing(activation: &Activation, user: &User) -> Option<Registration> {
     let credential = match &user.credential {
         UserCredential::Public => Credential::Public,
-        UserCredential::Secret(secret) => Credential::ClientSecret(secret.clone()),
+        UserCredential::Secret { secret, .. } => Credential::ClientSecret(secret.clone()),
         UserCredential::KeyPair { pair, signing } => {
             signing.as_ref()?;
             Credential::JwksUrl(pair.jwks_url.clone())

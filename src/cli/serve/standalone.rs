@@ -146,7 +146,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     work.spawn(teller.run(Some(directory.clone()), published.clone(), handle.statuses(), stop.clone()));
 
     work.spawn(directory_source.run(stop.clone()));
-    let pages = console(resources.clone(), published.clone(), told.live.clone(), addresses.1, &stop)?;
+    let pages = console(resources.clone(), published.clone(), told.clone(), addresses.1, &stop)?;
     work.spawn(compiler.run(resources));
     if let Some(tls) = tls.clone() {
         metrics.follow_certificate(tls.clone());
@@ -155,7 +155,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     let ended = stop.clone().cancelled_owned();
     work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
     let programmed = programmed::follow(published, outcomes, stop.clone());
-    let admin = Admin { pages, ..admin_of(&handle, metrics, told.document, programmed, &stop) };
+    let admin = Admin { pages, ..admin_of(&handle, metrics, told.clone(), programmed, &stop) };
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     if let Some(simulated) = simulated {
         work.spawn(simulated.serve(stop.clone()));
@@ -170,7 +170,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         program: program(),
         sample: simulated_handle.is_some().then_some(FIRST_PATIENT),
     };
-    work.spawn(feed::print_summary(places, handle, told.live, FIRST_PROOFS, stop.clone()));
+    work.spawn(feed::print_summary(places, handle, told, FIRST_PROOFS, stop.clone()));
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");
@@ -197,7 +197,7 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 fn admin_of(
     handle: &ControlHandle,
     metrics: Arc<Metrics>,
-    status: watch::Receiver<bytes::Bytes>,
+    status: watch::Receiver<Arc<LiveStatus>>,
     programmed: watch::Receiver<ProgrammedDocument>,
     stop: &CancellationToken,
 ) -> Admin {

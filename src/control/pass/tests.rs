@@ -66,7 +66,7 @@ impl Life {
 
     fn status(&self, kind: Kind, name: &str) -> Value {
         let object = ObjectReference::new(kind, ObjectKey::new("default", name));
-        self.recorded.objects.iter().find(|status| status.object == object).unwrap().status.clone()
+        Value::clone(&self.recorded.objects.iter().find(|status| status.object == object).unwrap().status)
     }
 
     /// `type=status/reason` of each condition but those that hold for their own name, and `nextStep`.
@@ -196,6 +196,54 @@ fn every_rung_of_the_ladder_says_what_to_do_next() {
             )
         )
     );
+}
+
+/// An app of users at the EHR, and ourselves a public client there.
+fn with_users() -> World {
+    world()
+        .put(&json!({"kind": "App", "metadata": {"name": "app"}, "spec": {"clientType": "Public",
+            "redirectUris": ["https://app.example.org/back"], "scopes": ["openid", "patient/Patient.rs"]}}))
+        .put(&json!({"kind": "Activation", "metadata": {"name": "act"}, "spec": {
+            "appRef": {"name": "app"}, "gatewayRef": {"name": "gate"},
+            "ehrAuthentication": {"type": "User", "user": {"clientId": "client-1", "tokenUrl": TOKEN_URL}}}}))
+}
+
+#[test]
+fn an_activation_of_users_is_ready_before_the_first_of_them_and_tells_what_the_ehr_says_to_them() {
+    const CALLBACK: &str = "https://gate.example.org/default/gate/oauth2/callback";
+    let mut life = Life::of(with_users());
+    life.look();
+    let nobody_yet = (
+        "EHRAuthenticated=Unknown/NoUserYet".to_owned(),
+        format!(
+            "Have the redirect URI {CALLBACK} registered at Mercy; then the app starts users at \
+             https://gate.example.org/default/gate/fhir."
+        ),
+    );
+    assert_eq!(life.told(), nobody_yet, "Ready, and not Reconciling");
+    assert_eq!(life.restarts().told(), nobody_yet);
+    life.hears(refused());
+    let refused_at_once = (
+        "EHRAuthenticated=False/AwaitingRegistration Ready=False/AwaitingRegistration".to_owned(),
+        format!(
+            "Check client ID, client secret and the redirect URI {CALLBACK} for client ID client-1 with Mercy's people; \
+             the next user's launch asks it again."
+        ),
+    );
+    assert_eq!(life.told(), refused_at_once);
+    assert_eq!(life.restarts().told(), refused_at_once, "a restart is no news");
+    life.hears(EhrAnswer::Accepted);
+    let works = (
+        String::new(),
+        "Users can launch: the app starts them at https://gate.example.org/default/gate/fhir, and the EHR starts it at \
+         https://gate.example.org/default/gate/launch/app."
+            .to_owned(),
+    );
+    assert_eq!(life.told(), works);
+    assert_eq!(life.hears(away()).told(), works, "an EHR that is away does not refuse");
+    assert_eq!(life.restarts().told(), works);
+    life.hears(refused());
+    assert_eq!(life.told().0, "EHRAuthenticated=False/Refused Ready=False/Refused");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::*;
@@ -151,7 +153,7 @@ fn a_person_who_asks_does_not_wait() {
 }
 
 #[test]
-fn a_new_annotation_asks_and_the_one_seen_first_does_not() {
+fn a_new_annotation_asks_once_and_is_told_when_it_is_answered() {
     let annotated = |at: &str| {
         let mut object = json!({"kind": "Activation",
             "metadata": {"name": "act", "annotations": {"hearthgate.dev/probe-requested-at": at}},
@@ -160,13 +162,22 @@ fn a_new_annotation_asks_and_the_one_seen_first_does_not() {
             json!({"type": "System", "system": backend_auth(Some(TOKEN_URL), Some("client-1"), 1)});
         world().put(&object).key(1).published()
     };
+    let (nobody, answered_before) = (HashSet::new(), |_: &ObjectKey| Some("yesterday".to_owned()));
     let mut findings = Findings::default();
-    findings.see_requests(&annotated("yesterday"));
-    assert!(findings.asked_for.is_empty());
-    findings.see_requests(&annotated("yesterday"));
-    assert!(findings.asked_for.is_empty());
-    findings.see_requests(&annotated("today"));
+    findings.see_requests(&annotated("yesterday"), &nobody, answered_before);
+    assert!(findings.asked_for.is_empty(), "whoever looked before has answered it");
+    findings.see_requests(&annotated("today"), &nobody, answered_before);
     assert_eq!(findings.asked_for, [act()].into());
+    findings.asked_for.clear();
+    findings.see_requests(&annotated("today"), &[act()].into(), answered_before);
+    assert_eq!(findings.requests_answered.get("Activation-act"), None, "the EHR is being asked");
+    findings.see_requests(&annotated("today"), &nobody, answered_before);
+    assert_eq!(findings.requests_answered.get("Activation-act").map(String::as_str), Some("today"));
+    assert!(findings.asked_for.is_empty());
+
+    let mut successor = Findings::default();
+    successor.see_requests(&annotated("today"), &nobody, answered_before);
+    assert_eq!(successor.asked_for, [act()].into(), "nobody has answered it yet");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::snapshot::report::{ActivationDetail, Verdict};
 use crate::snapshot::{Activation, Report};
 use crate::values::code::{Code, Group};
 
+/// The member of a status that says which request for a probe was answered.
+pub(in crate::control) const LAST_HANDLED_PROBE: &str = "lastHandledProbeAt";
+
 pub(super) fn status(
     view: &View<'_>,
     report: &Report,
@@ -52,6 +55,12 @@ pub(super) fn status(
         launch_url: detail.launch_url.clone(),
         connection: detail.connection.clone(),
         dropped_scopes: detail.dropped_scopes.clone(),
+        last_handled_probe_at: view
+            .findings
+            .requests_answered
+            .get(&report.uid)
+            .cloned()
+            .or_else(|| told.status?.text(LAST_HANDLED_PROBE).map(str::to_owned)),
     }
 }
 
@@ -72,14 +81,20 @@ fn ehr_authenticated(
     told: &Told<'_>,
 ) -> Option<Verdict> {
     const NAME: &str = condition::EHR_AUTHENTICATED;
-    if !detail.asks_for_tokens {
+    if !detail.asks_for_tokens && !detail.launches_users() {
         return None;
     }
+    let not_asked = |otherwise: &str| {
+        if detail.launches_users() {
+            return Verdict::unknown(NAME, Code::NoUserYet, "no user has launched the app yet");
+        }
+        Verdict::unknown(NAME, Code::NotProbed, otherwise)
+    };
     if detail.awaits_client_id {
         return Some(Verdict::fails(NAME, Code::ClientIdMissing, "the EHR's client ID is missing"));
     }
     let Some(activation) = activation else {
-        return Some(Verdict::unknown(NAME, Code::NotProbed, "not asked: other conditions come first"));
+        return Some(not_asked("not asked: other conditions come first"));
     };
     let told_before = told.of_this_spec(NAME).filter(|told| told.reason != Code::ClientIdMissing.reason());
     let accepted_before = view.accepted_before.contains(&report.object.key);
@@ -103,7 +118,7 @@ fn ehr_authenticated(
         },
         None => match told_before {
             Some(told) => told,
-            None => Verdict::unknown(NAME, Code::NotProbed, "the EHR has not been asked yet"),
+            None => not_asked("the EHR has not been asked yet"),
         },
     };
     Some(verdict)

@@ -32,6 +32,11 @@ fn needs_a_person(code: Code) -> bool {
         || matches!(code, Code::KeyLost | Code::KeyBelongsToAnother | Code::KeyWithdrawn | Code::NewKeysForbidden)
 }
 
+/// What only a user's launch can tell: neither waits for it. An installation without users is in order.
+fn waits_for_a_user(verdict: &Verdict) -> bool {
+    verdict.reason == Code::NoUserYet.reason()
+}
+
 impl Conditions {
     pub(super) fn new(report: &Report, serving: &Serving, now: Timestamp) -> Self {
         let mut conditions = Self { verdicts: report.at(now), now };
@@ -73,7 +78,8 @@ impl Conditions {
     /// The first condition that keeps the object from being ready.
     pub(super) fn obstacle(&self) -> Option<&Verdict> {
         let with = |status| {
-            let mut summed_up = SUMMED_UP.iter().filter_map(|name| self.get(name));
+            let summed_up = SUMMED_UP.iter().filter_map(|name| self.get(name));
+            let mut summed_up = summed_up.filter(|verdict| !waits_for_a_user(verdict));
             summed_up.find(move |verdict| verdict.status == status)
         };
         with(ConditionStatus::False).or_else(|| with(ConditionStatus::Unknown))
@@ -100,7 +106,7 @@ impl Conditions {
                 verdict.reason == Code::KeyCreating.reason() || verdict.reason == Code::Pending.reason();
             let is_unknown =
                 verdict.status == ConditionStatus::Unknown && verdict.condition == condition::EHR_AUTHENTICATED;
-            is_unknown || (is_on_its_way && verdict.status == ConditionStatus::False)
+            (is_unknown && !waits_for_a_user(verdict)) || (is_on_its_way && verdict.status == ConditionStatus::False)
         })?;
         Some(Verdict { condition: condition::RECONCILING, status: ConditionStatus::True, ..pending.clone() })
     }

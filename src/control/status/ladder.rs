@@ -7,7 +7,7 @@ use super::conditions::Conditions;
 use crate::api::ConditionStatus;
 use crate::api::activation::{KeyState, KeyStatus};
 use crate::api::common::condition;
-use crate::snapshot::report::ActivationDetail;
+use crate::snapshot::report::{ActivationDetail, Verdict};
 use crate::snapshot::{Activation, EhrAuthentication, Finding, Report};
 use crate::values::code::{Code, Group};
 
@@ -39,7 +39,9 @@ pub(super) fn next_step(standing: &Standing<'_>) -> Option<String> {
         return Some(standing.trouble.as_deref().map_or_else(|| fix(finding), sentence));
     }
     let ehr = conditions.get(condition::EHR_AUTHENTICATED);
-    if let Some(ehr) = ehr.filter(|verdict| verdict.status != ConditionStatus::True) {
+    let is_obstacle =
+        |verdict: &&Verdict| verdict.status != ConditionStatus::True && verdict.reason != Code::NoUserYet.reason();
+    if let Some(ehr) = ehr.filter(is_obstacle) {
         // An activation that is switched off is not asked about; switching it on comes first.
         if let Some(step) = standing.switched_off() {
             return Some(step);
@@ -100,7 +102,11 @@ impl Standing<'_> {
         let ehr = &self.detail.ehr_name;
         let client_id = self.activation.and_then(|activation| activation.ehr_authentication.client_id());
         let for_client = client_id.map(|id| format!(" for client ID {id}")).unwrap_or_default();
-        let again = format!("hearthgate probe {} asks it again now", self.name());
+        let again = if self.detail.launches_users() {
+            "the next user's launch asks it again".to_owned()
+        } else {
+            format!("hearthgate probe {} asks it again now", self.name())
+        };
         let registration = self.what_to_register();
         let step = match reason {
             reason if reason == Code::ClientIdMissing.reason() => format!(
@@ -111,6 +117,10 @@ impl Standing<'_> {
             reason if reason == Code::AwaitingRegistration.reason() => match registration {
                 Some(registration) => format!(
                     "Register {registration} at {ehr}{for_client}; EHRs take from minutes to a day to sync, and {again}."
+                ),
+                None if self.detail.launches_users() => format!(
+                    "Check client ID, client secret and the redirect URI {}{for_client} with {ehr}'s people; {again}.",
+                    self.detail.callback_url.as_deref().unwrap_or_default()
                 ),
                 None => format!("Check client ID and secret{for_client} with {ehr}'s people; {again}."),
             },
@@ -153,11 +163,15 @@ impl Standing<'_> {
         let connection = self.detail.connection.as_ref()?;
         let (fhir, token, client_id) = (&connection.fhir_base_url, &connection.token_url, &connection.client_id);
         let call = match self.activation.map(|activation| &activation.ehr_authentication) {
+            Some(EhrAuthentication::User(_)) if self.conditions.holds(condition::EHR_AUTHENTICATED) => {
+                let launch = self.detail.launch_url.as_deref().unwrap_or_default();
+                format!("Users can launch: the app starts them at {fhir}, and the EHR starts it at {launch}.")
+            }
             Some(EhrAuthentication::User(_)) => {
                 let callback = self.detail.callback_url.as_deref().unwrap_or_default();
                 let keys = self.what_to_register().map(|what| format!(" and {what}")).unwrap_or_default();
                 format!(
-                    "Have {} registered with the redirect URI {callback}{keys}; then the app starts users at {fhir}.",
+                    "Have the redirect URI {callback}{keys} registered at {}; then the app starts users at {fhir}.",
                     self.detail.ehr_name
                 )
             }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(super) use self::activation::LAST_HANDLED_PROBE;
 use self::conditions::Conditions;
 use super::findings::{Findings, Probed};
 use super::plan;
@@ -37,14 +38,14 @@ pub struct ObjectStatus {
     /// The generation of the spec that the status is about.
     pub generation: i64,
     /// The status subresource of its kind.
-    pub status: Value,
+    pub status: Arc<Value>,
 }
 
 impl ObjectStatus {
     /// Its conditions.
     pub fn conditions(&self) -> Vec<Condition> {
-        let conditions = self.status.get("conditions").cloned();
-        conditions.and_then(|conditions| serde_json::from_value(conditions).ok()).unwrap_or_default()
+        let conditions = self.status.get("conditions").map(Vec::<Condition>::deserialize);
+        conditions.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Text of a top-level member, such as `nextStep`.
@@ -160,7 +161,12 @@ fn status(view: &View<'_>, report: &Report) -> Option<ObjectStatus> {
             "conditions": conditions.finish(report, &told.conditions),
         }),
     };
-    Some(ObjectStatus { object: report.object.clone(), uid: report.uid.clone(), generation: report.generation, status })
+    Some(ObjectStatus {
+        object: report.object.clone(),
+        uid: report.uid.clone(),
+        generation: report.generation,
+        status: status.into(),
+    })
 }
 
 /// What was told of an object before.

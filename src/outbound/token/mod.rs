@@ -223,7 +223,7 @@ impl EhrTokens {
     /// requests go on with the key that signs, whatever comes of it.
     pub async fn prove(&self, activation: &Activation, key: &KeyRevision) -> Result<(), EhrTokenError> {
         let EhrAuthentication::BackendAuth(auth) = &activation.ehr_authentication else {
-            return Err(EhrTokenError::NeedsUser);
+            return self.prove_for_users(activation, key).await;
         };
         let shared = &self.shared;
         let request = shared.signed_request(activation, auth, key).await?;
@@ -349,24 +349,28 @@ impl Sharing {
             // Most likely a pooled connection that the EHR had closed. Asking twice does no harm: the assertion is new.
             (exchanged, key) = self.question(activation).await;
         }
+        self.record(activation, &exchanged, key);
+        let granted = exchanged.answer.inspect_err(|error| {
+            tracing::warn!(activation = %activation.key, %error, detail = ?error.detail(), "no token of the EHR");
+        })?;
+        self.hold(&granted, started)
+    }
+
+    /// Records what the EHR said, if it said anything.
+    fn record(&self, activation: &Activation, exchanged: &Exchanged, key: Option<Thumbprint>) {
         let answer = match &exchanged.answer {
             Ok(_) => Some(EhrAnswer::Accepted),
             Err(error) => EhrAnswer::of(error),
         };
-        if let Some(answer) = answer {
-            let outcome = EhrOutcome {
-                credential_digest: activation.credential_digest,
-                key,
-                at: self.clock.now(),
-                answer,
-                clock_skew_seconds: exchanged.clock_skew_seconds,
-            };
-            self.outcomes.record(activation, outcome);
-        }
-        let granted = exchanged.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?detail(error), "no token of the EHR");
-        })?;
-        self.hold(&granted, started)
+        let Some(answer) = answer else { return };
+        let outcome = EhrOutcome {
+            credential_digest: activation.credential_digest,
+            key,
+            at: self.clock.now(),
+            answer,
+            clock_skew_seconds: exchanged.clock_skew_seconds,
+        };
+        self.outcomes.record(activation, outcome);
     }
 
     async fn question(&self, activation: &Activation) -> (Exchanged, Option<Thumbprint>) {
@@ -460,14 +464,6 @@ impl Sharing {
             *retry_after = retry::retry_after(&head.headers, self.clock.now());
         }
         Exchanged { answer, clock_skew_seconds, broke_off: false }
-    }
-}
-
-/// What the platform's people may know besides the sentence.
-fn detail(error: &EhrTokenError) -> Option<(&Option<String>, Option<i64>)> {
-    match error {
-        EhrTokenError::Refused { description, clock_skew_seconds, .. } => Some((description, *clock_skew_seconds)),
-        _ => None,
     }
 }
 

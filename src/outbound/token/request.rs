@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use url::form_urlencoded::{self, byte_serialize};
 use uuid::Uuid;
@@ -79,9 +79,26 @@ pub(super) fn backend(
     let audience = auth.audience.as_deref().unwrap_or(token_url.as_str());
     let assertion = assertion(key, client_id, audience, now)?;
     let mut form = Form::client_credentials(&auth.scopes);
-    form.append("client_assertion_type", JWT_BEARER);
-    form.append("client_assertion", &assertion);
+    form.sign(&assertion);
     form.into_request(adapter, token_url, client_id, None)
+}
+
+/// A request for a token of the client itself, signed with this key: not granted to a client of users, but refused in
+/// other words to one whose key is not known.
+pub(super) fn proof_for_users(
+    adapter: &DataAdapter,
+    auth: &User,
+    key: &KeyRevision,
+    token_url: &EndpointUrl,
+    now: Timestamp,
+) -> Result<Request<Full<Bytes>>, EhrTokenError> {
+    let mut form = Form::client_credentials("");
+    form.sign(&assertion(key, &auth.client_id, user_audience(adapter, token_url), now)?);
+    form.into_request(adapter, token_url, &auth.client_id, None)
+}
+
+fn user_audience<'urls>(adapter: &'urls DataAdapter, token_url: &'urls EndpointUrl) -> &'urls str {
+    adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str())
 }
 
 /// The request with a shared secret (RFC 6749 §4.4).
@@ -91,15 +108,7 @@ pub(super) fn shared_secret(
     token_url: &EndpointUrl,
 ) -> Result<Request<Full<Bytes>>, EhrTokenError> {
     let mut form = Form::client_credentials(&auth.scopes);
-    let secret = auth.client_secret.expose_secret();
-    let authorization = match auth.method {
-        TokenEndpointAuthMethod::ClientSecretBasic => Some(basic(&auth.client_id, secret)?),
-        TokenEndpointAuthMethod::ClientSecretPost => {
-            form.append("client_id", &auth.client_id);
-            form.append("client_secret", secret);
-            None
-        }
-    };
+    let authorization = form.prove(&auth.client_id, &auth.client_secret, auth.method)?;
     form.into_request(adapter, token_url, &auth.client_id, authorization)
 }
 
@@ -145,12 +154,10 @@ pub(super) fn user(
             form.append("client_id", &auth.client_id);
             None
         }
-        UserCredential::Secret(secret) => Some(basic(&auth.client_id, secret.expose_secret())?),
+        UserCredential::Secret { secret, method } => form.prove(&auth.client_id, secret, *method)?,
         UserCredential::KeyPair { signing, .. } => {
             let key = signing.as_ref().ok_or(EhrTokenError::KeyUnready)?;
-            let audience = adapter.oauth.audience.as_deref().unwrap_or(token_url.as_str());
-            form.append("client_assertion_type", JWT_BEARER);
-            form.append("client_assertion", &assertion(key, &auth.client_id, audience, now)?);
+            form.sign(&assertion(key, &auth.client_id, user_audience(adapter, token_url), now)?);
             None
         }
     };
@@ -184,6 +191,29 @@ impl Form {
             form.append("scope", scopes);
         }
         form
+    }
+
+    /// Proves the client with an assertion.
+    fn sign(&mut self, assertion: &str) {
+        self.append("client_assertion_type", JWT_BEARER);
+        self.append("client_assertion", assertion);
+    }
+
+    /// Proves the client with its secret: in the form, or in the header that is given back.
+    fn prove(
+        &mut self,
+        client_id: &str,
+        secret: &SecretString,
+        method: TokenEndpointAuthMethod,
+    ) -> Result<Option<HeaderValue>, EhrTokenError> {
+        match method {
+            TokenEndpointAuthMethod::ClientSecretBasic => basic(client_id, secret.expose_secret()).map(Some),
+            TokenEndpointAuthMethod::ClientSecretPost => {
+                self.append("client_id", client_id);
+                self.append("client_secret", secret.expose_secret());
+                Ok(None)
+            }
+        }
     }
 
     fn append(&mut self, name: &str, value: &str) {

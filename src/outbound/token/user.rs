@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::request::{self, UserGrant};
-use super::{EhrTokenError, EhrTokens, detail};
+use super::{EhrTokenError, EhrTokens, Exchanged};
 use crate::protocol::oauth::authorize::user_of;
 use crate::protocol::oauth::id_token::{self, EhrUser, Expected, IdTokenInvalid};
 use crate::snapshot::Activation;
+use crate::snapshot::key_pair::KeyRevision;
 use crate::values::url::EndpointUrl;
 
 /// What an EHR gives for a user.
@@ -54,15 +58,20 @@ impl EhrTokens {
         })
     }
 
-    /// Exchanges a code or a refresh token of the EHR. Asked once: what breaks off may have been spent.
+    /// Exchanges a code or a refresh token of the EHR. Asked once: what breaks off may have been spent. What the answer
+    /// tells of the activation's own standing at the EHR is recorded.
     pub async fn of_user(&self, activation: &Activation, grant: UserGrant<'_>) -> Result<UserTokens, EhrTokenError> {
         let shared = &self.shared;
-        let auth = user_of(activation).ok_or(EhrTokenError::NeedsUser)?;
-        let token_url = shared.token_url(activation, &auth.token_url).await?;
-        let adapter = &activation.gateway.data_adapter;
-        let request = request::user(adapter, auth, grant, &token_url, shared.clock.now())?;
-        let granted = shared.exchange(activation, request).await.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?detail(error), "no token of the EHR for a user");
+        let exchanged = match self.user_request(activation, grant).await {
+            Ok(request) => shared.exchange(activation, request).await,
+            Err(error) => Exchanged::failed(error),
+        };
+        if exchanged.answer.as_ref().err().is_none_or(|error| is_about_us(grant, error)) {
+            let signing = activation.ehr_authentication.key_pair().and_then(|(_, signing)| signing);
+            shared.record(activation, &exchanged, signing.map(|key| key.thumbprint));
+        }
+        let granted = exchanged.answer.inspect_err(|error| {
+            tracing::warn!(activation = %activation.key, %error, detail = ?error.detail(), "no token of the EHR for a user");
         })?;
         Ok(UserTokens {
             access_token: granted.access_token,
@@ -72,6 +81,36 @@ impl EhrTokens {
             scope: granted.scope,
             members: granted.members,
         })
+    }
+
+    /// Proves a key of an activation of users, to whom alone the EHR gives tokens. Asked for one without a user all the
+    /// same, it tells what it thinks of the key: `unauthorized_client` is said to a client that it has authenticated
+    /// (RFC 6749 §5.2), `invalid_client` to one that it has not.
+    pub(super) async fn prove_for_users(
+        &self,
+        activation: &Activation,
+        key: &KeyRevision,
+    ) -> Result<(), EhrTokenError> {
+        let shared = &self.shared;
+        let auth = user_of(activation).ok_or(EhrTokenError::NeedsUser)?;
+        let token_url = shared.token_url(activation, &auth.token_url).await?;
+        let adapter = &activation.gateway.data_adapter;
+        let request = request::proof_for_users(adapter, auth, key, &token_url, shared.clock.now())?;
+        match shared.exchange(activation, request).await.answer {
+            Err(EhrTokenError::Refused { error: Some(word), .. }) if word == "unauthorized_client" => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    async fn user_request(
+        &self,
+        activation: &Activation,
+        grant: UserGrant<'_>,
+    ) -> Result<Request<Full<Bytes>>, EhrTokenError> {
+        let shared = &self.shared;
+        let auth = user_of(activation).ok_or(EhrTokenError::NeedsUser)?;
+        let token_url = shared.token_url(activation, &auth.token_url).await?;
+        request::user(&activation.gateway.data_adapter, auth, grant, &token_url, shared.clock.now())
     }
 
     /// Checks the id_token that came along (OpenID Connect Core §3.1.3.7). A key that the key set lacks may be new, so
@@ -97,3 +136,30 @@ impl EhrTokens {
         }
     }
 }
+
+/// Whether a failure tells of the activation's standing at the EHR, and not of one user's grant alone. A code is whatever
+/// a browser brought: whoever makes one up must not change what is said of the activation.
+fn is_about_us(grant: UserGrant<'_>, error: &EhrTokenError) -> bool {
+    let from_the_ehr = matches!(grant, UserGrant::Refresh(_));
+    match error {
+        EhrTokenError::Refused { error: Some(word), .. } => match word.as_str() {
+            "invalid_grant" => false,
+            "invalid_client" | "unauthorized_client" | "unsupported_grant_type" => true,
+            _ => from_the_ehr,
+        },
+        EhrTokenError::Refused { status, error: None, .. } => from_the_ehr || matches!(status, 401 | 403),
+        EhrTokenError::KeyUnready
+        | EhrTokenError::ClientIdMissing
+        | EhrTokenError::NeedsUser
+        | EhrTokenError::Unreachable { .. }
+        | EhrTokenError::TlsFailed { .. }
+        | EhrTokenError::Timeout { .. }
+        | EhrTokenError::Unavailable { .. }
+        | EhrTokenError::AddressNotAllowed { .. }
+        | EhrTokenError::UnusableAnswer { .. }
+        | EhrTokenError::Interrupted => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

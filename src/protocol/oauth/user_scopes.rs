@@ -11,8 +11,13 @@ use crate::values::scope::{Context, ResourceScope, Scope, ScopeSet, Word};
 
 /// The most that a user's token can hold today.
 pub fn ceiling(activation: &Activation) -> ScopeSet {
+    of_users(&activation.ceiling)
+}
+
+/// Those of some scopes that a user's token can hold.
+pub fn of_users(scopes: &ScopeSet) -> ScopeSet {
     let is_users = |scope: &&Scope| !matches!(scope, Scope::Resource(scope) if scope.context == Context::System);
-    activation.ceiling.iter().filter(is_users).cloned().collect()
+    scopes.iter().filter(is_users).cloned().collect()
 }
 
 /// What of a request may be granted at all. A word that is no SMART scope is one that nobody can grant; without a `scope`

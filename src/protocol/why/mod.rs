@@ -16,6 +16,7 @@ pub use request::{RequestLine, RequestLineError};
 
 use super::fhir::{self, Access, Denial, Parts};
 use super::oauth::authorize::{Fault, user_of};
+use super::oauth::user_scopes::Given;
 use super::oauth::{OAuthError, client_credentials, user_scopes};
 use super::private_api::{self, PrivateApiRefused};
 use super::route::{self, Endpoint, RouteError};
@@ -37,6 +38,8 @@ pub struct Question<'question> {
     pub request: &'question RequestLine,
     /// What its token was asked for; `None`: all that may be granted.
     pub scope: Option<&'question str>,
+    /// Where a user stands behind the token: the patient whose record the launch is about.
+    pub patient: Option<&'question str>,
     /// The moment.
     pub now: Timestamp,
 }
@@ -144,12 +147,12 @@ pub fn why(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
                 content_type: question.request.content_type(),
                 if_none_exist: None,
             };
-            with_token(world, gateway, question, |activation, scopes| {
-                of_fhir(world, question, activation, scopes, &parts)
+            with_access(world, gateway, question, |activation, access| {
+                of_fhir(world, question, activation, access, &parts)
             })
         }
-        Endpoint::PrivateApi { rest, .. } => with_token(world, gateway, question, |activation, scopes| {
-            of_private_api(world, question, activation, scopes, rest)
+        Endpoint::PrivateApi { rest, .. } => with_access(world, gateway, question, |activation, access| {
+            of_private_api(world, question, activation, access.scopes, rest)
         }),
         Endpoint::Token(_) => with_token(world, gateway, question, |activation, scopes| {
             let marks = layers::marks(world, activation, |own| !own.without_user().is_empty());
@@ -201,7 +204,45 @@ fn of_launch(world: &Compiled<'_>, question: &Question<'_>) -> Answer {
     Answer::permitted(format!("users are sent on to the EHR; it decides what is granted of {scopes}"), marks)
 }
 
-/// Goes on with the activation and the scopes that the app's token would hold, if it gets one.
+/// Goes on with the activation and the scopes that the app's token would hold, if it gets one: of a launch where users
+/// stand behind it, else one of its own.
+fn with_access(
+    world: &Compiled<'_>,
+    gateway: &Gateway,
+    question: &Question<'_>,
+    then: impl FnOnce(&Activation, &Access<'_>) -> Answer,
+) -> Answer {
+    let activation = world.snapshot.activation_of(question.gateway, question.app);
+    let Some(activation) = activation.filter(|activation| user_of(activation).is_some()) else {
+        return with_token(world, gateway, question, |activation, scopes| {
+            then(activation, &Access { scopes, patient: None })
+        });
+    };
+    if let Err(not_live) = activation.live_at(question.now) {
+        return no_token(world, question, &OAuthError::NotLive(not_live));
+    }
+    let requested = user_scopes::requested(activation, question.scope);
+    let scopes = user_scopes::granted(&requested, &launched(question.patient.is_some()));
+    if scopes.is_empty() {
+        let marks = layers::marks(world, activation, |own| !own.is_empty());
+        return Answer::denied(Code::ScopeUnavailable, Fault::ScopeUnavailable.to_string(), marks);
+    }
+    then(activation, &Access { scopes: &scopes, patient: question.patient })
+}
+
+/// A launch to which the EHR gives all that it was asked for.
+const fn launched(has_patient: bool) -> Given<'static> {
+    Given {
+        scope: None,
+        has_id_token: true,
+        has_refresh_token: true,
+        has_patient,
+        has_encounter: false,
+        is_ehr_launch: true,
+    }
+}
+
+/// Goes on with the activation and the scopes that the app's token would hold, if it gets one by itself.
 fn with_token(
     world: &Compiled<'_>,
     gateway: &Gateway,
@@ -284,7 +325,7 @@ fn of_fhir(
     world: &Compiled<'_>,
     question: &Question<'_>,
     activation: &Activation,
-    scopes: &ScopeSet,
+    access: &Access<'_>,
     parts: &Parts<'_>,
 ) -> Answer {
     let operations = &activation.gateway.operations;
@@ -292,13 +333,17 @@ fn of_fhir(
         Ok(interaction) => interaction,
         Err(denial) => return Answer::denied(denial.code(), denial.to_string(), Vec::new()),
     };
-    let decide =
-        |scopes: &ScopeSet| fhir::decide(&Access { scopes, patient: None }, operations, &interaction, parts, None);
+    let is_users = user_of(activation).is_some();
+    let held = |own: &ScopeSet| if is_users { user_scopes::of_users(own) } else { own.without_user() };
+    let decide = |scopes: &ScopeSet| {
+        let access = Access { scopes, patient: access.patient };
+        fhir::judge(&access, operations, parts, None).map(|(_, permit)| permit)
+    };
     let what = match interaction.resource_type() {
         Some(name) => format!("{} of {name}", interaction.name()),
         None => interaction.name().to_owned(),
     };
-    match decide(scopes) {
+    match decide(access.scopes) {
         Ok(permit) => match unready(activation) {
             Some(answer) => answer,
             None => {
@@ -306,7 +351,7 @@ fn of_fhir(
                     Some(limits) => format!("{what}, {limits}"),
                     None => what,
                 };
-                Answer::permitted(message, layers::marks(world, activation, |own| decide(own).is_ok()))
+                Answer::permitted(message, layers::marks(world, activation, |own| decide(&held(own)).is_ok()))
             }
         },
         Err(denial) => {
@@ -316,7 +361,7 @@ fn of_fhir(
                     let says = if listed.is_empty() { "nothing".to_owned() } else { listed.join(" ") };
                     vec![Mark::denies(Kind::Gateway, question.gateway, "spec.operations", says)]
                 }
-                Denial::Scope { .. } => layers::marks(world, activation, |own| decide(own).is_ok()),
+                Denial::Scope { .. } => layers::marks(world, activation, |own| decide(&held(own)).is_ok()),
                 _ => Vec::new(),
             };
             let message = of_scope(question, &marks, &denial).unwrap_or_else(|| denial.to_string());

@@ -11,13 +11,25 @@ fn world() -> World {
 
 /// The answer in one line: permitted or the code, then each mark with what it does.
 fn told(world: &World, app: &str, gateway: &str, request: &str, scope: Option<&str>) -> String {
+    told_of(world, (app, gateway), request, scope, None)
+}
+
+/// The same of a launch that is about a patient.
+fn told_of(
+    world: &World,
+    (app, gateway): (&str, &str),
+    request: &str,
+    scope: Option<&str>,
+    patient: Option<&str>,
+) -> String {
     let resources = world.resources();
     let (snapshot, reports) = compile(&resources, &platform());
     let (app, gateway) = (ObjectKey::new("default", app), ObjectKey::new("default", gateway));
     let request = request.parse().unwrap();
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
     let compiled = Compiled { resources: &resources, snapshot: &snapshot, reports: &reports, assumed: &[] };
-    let answer = why(&compiled, &Question { app: &app, gateway: &gateway, request: &request, scope, now });
+    let question = Question { app: &app, gateway: &gateway, request: &request, scope, patient, now };
+    let answer = why(&compiled, &question);
     let mut words = vec![match &answer.outcome {
         Outcome::Permitted(what) => format!("permitted {what}"),
         Outcome::Denied { code, .. } => code.number().to_owned(),
@@ -101,6 +113,36 @@ fn a_token_that_was_asked_for_less_is_to_blame_itself() {
 #[case("mobile", "HG7024 -App spec.clientType")]
 fn who_gets_no_token_is_told_why(#[case] app: &str, #[case] expected: &str) {
     assert_eq!(told(&world(), app, "epic", "GET Patient/1", None), expected);
+}
+
+fn launched() -> World {
+    let metadata = json!({ "name": "portal-epic" });
+    let user = json!({ "type": "User", "user": { "clientId": "portal-at-epic" } });
+    let scopes = json!(["launch", "openid", "patient/Observation.rs", "user/Patient.r", "system/Encounter.r"]);
+    world()
+        .and(json!({ "kind": "App", "metadata": { "name": "portal" }, "spec": {
+            "displayName": "Portal", "clientType": "Public", "redirectUris": ["https://portal.example.org/back"],
+            "scopes": scopes,
+        }}))
+        .and(json!({ "kind": "Activation", "metadata": metadata, "spec": {
+            "appRef": { "name": "portal" }, "gatewayRef": { "name": "epic" }, "ehrAuthentication": user,
+        }}))
+}
+
+#[rstest]
+#[case("GET Observation/1", Some("p-1"), "permitted read of Observation")]
+#[case("GET Observation?patient=p-1", Some("p-1"), "permitted search-type of Observation")]
+#[case("GET Observation?patient=p-2", Some("p-1"), "HG7051")]
+#[case("GET Observation/1", None, "HG7008 -App spec.scopes")]
+#[case("GET Patient/p-2", None, "permitted read of Patient")]
+#[case("GET Encounter/1", Some("p-1"), "HG7008 -App spec.scopes")]
+fn a_token_of_a_launch_is_held_to_the_patient_that_it_is_about(
+    #[case] request: &str,
+    #[case] patient: Option<&str>,
+    #[case] expected: &str,
+) {
+    let told = told_of(&launched(), ("portal", "epic"), request, None, patient);
+    assert!(told.starts_with(expected), "{told}");
 }
 
 #[rstest]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,6 +12,7 @@ use super::ehr::answer;
 use super::*;
 use crate::protocol::oauth::client_assertion::TYPE;
 use crate::protocol::test_support::{AppKey, claims};
+use crate::values::key::{Algorithm, pem};
 
 /// `schedule-sync` with this key, inline.
 async fn with_key(key: &AppKey) -> Setup {
@@ -104,6 +107,41 @@ async fn an_assertion_beside_a_secret_is_two_ways() {
     let body = format!("{GRANT}&client_assertion_type={TYPE}&client_assertion={}", good(&key, "jti-1"));
     let answer = setup.ask("POST", "/epic/oauth2/token", &[FORM, basic(CLIENT_ID, SECRET).as_header()], &body).await;
     assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")));
+    let in_the_form = format!("{body}&client_secret={SECRET}");
+    let answer = setup.ask("POST", "/epic/oauth2/token", &[FORM], &in_the_form).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")));
+    assert_eq!(setup.ask("POST", "/epic/oauth2/token", &[FORM], &body).await.status, 200, "its jti was not spent");
+}
+
+/// A text authenticated with what everybody knows, in the hope that the public key is taken for a secret.
+fn mac(algorithm: hmac::Algorithm, alg: &str, public_key: &[u8]) -> String {
+    let header = json!({"alg": alg, "kid": "key-1", "typ": "JWT"});
+    let signed = [header, claims(CLIENT_ID, "mac", Timestamp::now())];
+    let signed = signed.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let tag = hmac::sign(&hmac::Key::new(algorithm, public_key), signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+#[tokio::test]
+async fn a_mac_over_the_public_key_proves_nothing() {
+    // As the app published it: with an RSA key too, which is where this attack was found.
+    let public_pem = include_bytes!("../../../tests/compile/keys/rsa-1/public.pem");
+    let public_der = pem::only_block(public_pem, pem::PUBLIC_KEY).unwrap();
+    let key = AppKey::rsa(&[Algorithm::Rs384]);
+    let setup = with_key(&key).await;
+    let jwk = key.jwk("key-1");
+    let modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+    let (jwk, jwks) = (jwk.to_string(), key.jwks().to_string());
+    for public_key in [&public_pem[..], public_pem.trim_ascii(), &public_der, &modulus, jwk.as_bytes(), jwks.as_bytes()]
+    {
+        for (algorithm, alg) in
+            [(hmac::HMAC_SHA256, "HS256"), (hmac::HMAC_SHA384, "HS384"), (hmac::HMAC_SHA384, "RS384")]
+        {
+            let answer = ask_with(&setup, &mac(algorithm, alg, public_key)).await;
+            assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_client")), "{alg}");
+        }
+    }
+    assert_eq!(ask_with(&setup, &good(&key, "mac")).await.status, 200, "its jti was not spent");
 }
 
 #[tokio::test]
@@ -235,8 +273,14 @@ fn mutants(key: &AppKey) -> Vec<String> {
     }
     // Another's key, in every way to bring it along.
     let attacker = AppKey::generate();
-    for brought in [json!({}), json!({"jwk": attacker.jwk("key-1")}), json!({"jku": "https://evil.example/jwks.json"})]
-    {
+    let elsewhere = json!("https://evil.example/keys");
+    for brought in [
+        json!({}),
+        json!({"jwk": attacker.jwk("key-1")}),
+        json!({"jku": elsewhere}),
+        json!({"x5u": elsewhere}),
+        json!({"x5c": ["MIIB"]}),
+    ] {
         let mut header = header.clone();
         header.as_object_mut().unwrap().extend(brought.as_object().unwrap().clone());
         mutants.push(attacker.sign(&header, &good));

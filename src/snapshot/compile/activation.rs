@@ -10,7 +10,7 @@ use super::super::report::{ActivationDetail, Detail};
 use super::super::{Activation, App, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::authentication::{self, Checked};
-use super::key_pair::{self, Request, Settled};
+use super::key_pair::{self, Request, Settled, Share};
 use super::lookup::Lookup;
 use super::scopes::{Ceiling, lower};
 use super::{Reports, scopes, unresolved};
@@ -59,7 +59,7 @@ pub(super) fn all(
     exclude_duplicates(lookup, &mut drafts, reports);
     let settled = key_pair::settle(lookup, key_requests(lookup, reports));
     for (key, finding) in &settled.findings {
-        reports.blame(&ObjectReference::new(Kind::Activation, key.clone()), finding.clone());
+        reports.blame(Kind::Activation, key, finding.clone());
     }
     let activations = drafts
         .into_iter()
@@ -68,8 +68,9 @@ pub(super) fn all(
             Some((key, Arc::new(activation)))
         })
         .collect();
-    complete_reports(&settled, reports);
-    (activations, settled.pairs)
+    let Settled { pairs, shares, .. } = settled;
+    complete_reports(shares, reports);
+    (activations, pairs)
 }
 
 fn check(
@@ -103,9 +104,9 @@ fn check(
     let authentication = authentication::check(lookup, &key.namespace, &spec.ehr_authentication, adapter, findings);
     let (app, gateway) = (app?, gateway?);
     let ceilings = [
-        Ceiling { owner: format!("Activation {}", key.name), field: "spec.scopes", scopes: own.as_ref() },
+        Ceiling { owner: (Kind::Activation, key), field: "spec.scopes", scopes: own.as_ref() },
         Ceiling {
-            owner: format!("Gateway {}", gateway.key.name),
+            owner: (Kind::Gateway, &gateway.key),
             field: "spec.gatewayRef",
             scopes: gateway.allowed_scopes.as_ref(),
         },
@@ -142,7 +143,7 @@ fn suspended_by(key: &ObjectKey, object: &api::Activation, draft: Option<&Draft>
 }
 
 fn detail(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Activation, draft: Option<&Draft>) -> ActivationDetail {
-    let observed = lookup.resources.observed.activations.get(&key.to_string());
+    let observed = lookup.observed(key);
     let authentication = draft.and_then(|draft| draft.authentication.as_ref());
     let user = draft.filter(|_| authentication.is_some_and(Checked::is_user));
     let key_pair = authentication::key_pair(&object.spec.ehr_authentication).map(|(spec, ..)| spec);
@@ -170,26 +171,38 @@ fn detail(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::Activation, draft:
     }
 }
 
+/// An activation's claim to an app on a gateway.
+struct Claim<'resources> {
+    /// Namespace, app, gateway.
+    pair: (&'resources str, &'resources str, &'resources str),
+    key: &'resources ObjectKey,
+    object: &'resources api::Activation,
+}
+
 /// Of several activations of one app on one gateway, the oldest that is in order stays.
 fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draft>, reports: &mut Reports) {
-    let mut claims: BTreeMap<(ObjectKey, ObjectKey), Vec<(Age, ObjectKey)>> = BTreeMap::new();
-    for (key, object) in &lookup.resources.activations {
-        if reports.is_accepted(Kind::Activation, key) {
-            let pair = (key.sibling(&object.spec.app_ref.name), key.sibling(&object.spec.gateway_ref.name));
-            claims.entry(pair).or_default().push((Age::of(&object.metadata, key), key.clone()));
-        }
-    }
-    for ((app, gateway), mut claimants) in claims {
-        claimants.sort();
+    let accepted = lookup.resources.activations.iter().filter(|(key, _)| reports.is_accepted(Kind::Activation, key));
+    // Sorted, and not put into a map: of thousands of pairs hardly one is claimed twice.
+    let mut claims: Vec<Claim<'_>> = accepted
+        .map(|(key, object)| {
+            let (app, gateway) = (object.spec.app_ref.name.as_str(), object.spec.gateway_ref.name.as_str());
+            Claim { pair: (&key.namespace, app, gateway), key, object }
+        })
+        .collect();
+    claims.sort_by_key(|claim| claim.pair);
+    for claimants in claims.chunk_by(|one, other| one.pair == other.pair).filter(|claimants| claimants.len() > 1) {
+        let mut claimants: Vec<_> = claimants.iter().map(|own| (Age::of(&own.object.metadata, own.key), own)).collect();
+        claimants.sort_by(|one, other| one.0.cmp(&other.0));
         let Some(((_, winner), losers)) = claimants.split_first() else { continue };
         for (_, loser) in losers {
+            let (_, app, gateway) = loser.pair;
             let message = format!(
-                "Activation {} already stands for App {} on Gateway {}: delete one of the two",
-                winner.name, app.name, gateway.name
+                "Activation {} already stands for App {app} on Gateway {gateway}: delete one of the two",
+                winner.key.name
             );
             let finding = Finding::new(Code::DuplicateActivation, "spec.appRef", message);
-            reports.blame(&ObjectReference::new(Kind::Activation, loser.clone()), finding);
-            drafts.remove(loser);
+            reports.blame(Kind::Activation, loser.key, finding);
+            drafts.remove(loser.key);
         }
     }
 }
@@ -212,7 +225,7 @@ fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> V
                 accepted: reports.is_accepted(Kind::Activation, key),
                 spec,
                 field,
-                observed: lookup.resources.observed.activations.get(&key.to_string()),
+                observed: lookup.observed(key),
                 activation: key.clone(),
             })
         })
@@ -252,11 +265,11 @@ fn finish(
 }
 
 /// Adds what became of the keys to the activations' reports.
-fn complete_reports(settled: &Settled, reports: &mut Reports) {
-    for (key, share) in &settled.shares {
-        let object = ObjectReference::new(Kind::Activation, key.clone());
-        let Some(Report { detail: Detail::Activation(detail), .. }) = reports.0.get_mut(&object) else { continue };
-        detail.keys.clone_from(&share.keys);
+fn complete_reports(shares: BTreeMap<ObjectKey, Share>, reports: &mut Reports) {
+    for (key, share) in shares {
+        let report = reports.get_mut(Kind::Activation, &key);
+        let Some(Report { detail: Detail::Activation(detail), .. }) = report else { continue };
+        detail.keys = share.keys;
         detail.jwks_url = Some(share.pair.jwks_url.clone());
         detail.certificate_pem = share.pair.revisions.last().and_then(|newest| newest.certificate_pem.clone());
     }

@@ -59,7 +59,8 @@ pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<Object
                 "an App of another namespace".into()
             };
             reports.blame(
-                &ObjectReference::new(Kind::App, loser.clone()),
+                Kind::App,
+                loser,
                 Finding::new(
                     Code::ClientIdConflict,
                     "spec.clientId",

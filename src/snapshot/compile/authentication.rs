@@ -8,7 +8,7 @@ use super::super::{DataAdapter, Finding};
 use super::data_adapter::basic_authorization;
 use super::key_pair::Share;
 use super::lookup::{Lookup, Receiver, invalid_entry};
-use crate::api::activation::{self, SystemAuthentication, UserAuthentication};
+use crate::api::activation::{self, SystemAuthentication, TokenEndpointAuthMethod, UserAuthentication};
 use crate::api::data_adapter::CredentialEncoding;
 use crate::api::{HttpUrl, SecretKeyReference};
 use crate::values::code::Code;
@@ -51,6 +51,7 @@ enum Method {
     User {
         client_id: String,
         secret: Option<SecretString>,
+        method: TokenEndpointAuthMethod,
         scopes: Option<String>,
         authorization_url: Option<EndpointUrl>,
         token_url: TokenUrl,
@@ -144,6 +145,7 @@ impl Checker<'_, '_> {
         Some(Method::User {
             client_id: auth.client_id.clone(),
             secret,
+            method: auth.token_endpoint_auth_method.unwrap_or_default(),
             scopes: auth.scopes.as_ref().map(|scopes| scopes.join(" ")),
             authorization_url: own.or_else(|| self.adapter?.oauth.authorization_url.clone()),
             token_url,
@@ -221,9 +223,9 @@ impl Checked {
             Method::ClientCredentials(credentials) => EhrAuthentication::ClientCredentials(credentials),
             Method::Basic(header) => EhrAuthentication::Basic(header),
             Method::None => EhrAuthentication::None,
-            Method::User { client_id, secret, scopes, authorization_url, token_url } => {
+            Method::User { client_id, secret, method, scopes, authorization_url, token_url } => {
                 let credential = match (secret, share) {
-                    (Some(secret), _) => UserCredential::Secret(secret),
+                    (Some(secret), _) => UserCredential::Secret { secret, method },
                     (None, Some(share)) => {
                         UserCredential::KeyPair { pair: share.pair.clone(), signing: share.signing.clone() }
                     }
@@ -274,7 +276,10 @@ pub(super) fn digest(authentication: &EhrAuthentication, adapter: &DataAdapter) 
             put(auth.scopes.as_deref().unwrap_or_default());
             match &auth.credential {
                 UserCredential::Public => put("public"),
-                UserCredential::Secret(secret) => put(secret.expose_secret()),
+                UserCredential::Secret { secret, method } => {
+                    put(secret.expose_secret());
+                    put(&format!("{method:?}"));
+                }
                 UserCredential::KeyPair { signing, .. } => {
                     put(&signing.as_ref().map(|key| key.thumbprint.to_string()).unwrap_or_default());
                 }

@@ -113,7 +113,7 @@ fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut
             };
             let message = format!("the public URL {authority}{path} {how} that of {by}: choose another publicUrl");
             let finding = Finding::new(Code::PublicUrlConflict, PUBLIC_URL, message);
-            reports.blame(&ObjectReference::new(Kind::Gateway, key), finding);
+            reports.blame(Kind::Gateway, &key, finding);
             continue;
         }
         for ancestor in ancestors {
@@ -125,7 +125,7 @@ fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut
 
 /// Whether a gateway that is not served may say so at its public URL: not where the URL itself is the fault.
 fn holds_its_place(key: &ObjectKey, reports: &Reports) -> bool {
-    let report = reports.0.get(&ObjectReference::new(Kind::Gateway, key.clone()));
+    let report = reports.get(Kind::Gateway, key);
     let is_about_place = |finding: &Finding| matches!(finding.field.as_str(), PUBLIC_URL | NAME);
     report.is_some_and(|report| !report.findings.iter().any(is_about_place))
 }

@@ -169,7 +169,7 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             Some(reference) => brought(lookup, &key, reference, &wanted),
             None => made(lookup, &key, &wanted),
         };
-        let is_withdrawn = |own: &Arc<KeyRevision>| withdrawn.contains(own.thumbprint.to_string().as_str());
+        let is_withdrawn = |own: &Arc<KeyRevision>| withdrawn.contains(own.kid.as_str());
         let usable = existing.iter().filter(|own| !is_withdrawn(own)).cloned().collect();
         let mut claim = Self {
             brought: first.spec.secret_ref.is_some(),
@@ -294,9 +294,11 @@ impl<'members, 'resources> Claim<'members, 'resources> {
     /// A recorded key that is over (retired, withdrawn) is not missed. One that a higher revision has overtaken in the
     /// spec is not waited for either: raising the revision is how a person gets out of `KeyLost`.
     fn lost_keys(&self, member: &Request<'_>) -> Vec<String> {
+        if member.spec.thumbprints.is_empty() && member.recorded().next().is_none() {
+            return Vec::new();
+        }
         let is_missed = |thumbprint: &str| {
-            !self.existing.iter().any(|own| own.thumbprint.to_string() == thumbprint)
-                && !self.withdrawn.contains(thumbprint)
+            !self.existing.iter().any(|own| own.kid == thumbprint) && !self.withdrawn.contains(thumbprint)
         };
         let recorded: BTreeMap<&str, &KeyStatus> = member
             .recorded()
@@ -334,7 +336,7 @@ impl<'members, 'resources> Claim<'members, 'resources> {
 
     /// The key that status records as signing; where there is none, the newest that is not retired.
     fn signing_key(&self, member: &Request<'_>) -> Option<Arc<KeyRevision>> {
-        let state = |own: &KeyRevision| member.record_of(&own.thumbprint.to_string()).map(|key| key.state);
+        let state = |own: &KeyRevision| member.record_of(&own.kid).map(|key| key.state);
         let newest_first = || self.usable.iter().rev();
         newest_first()
             .find(|own| state(own) == Some(KeyState::Signing))
@@ -345,26 +347,24 @@ impl<'members, 'resources> Claim<'members, 'resources> {
 
     /// Whether no member needs an EHR to trust this key any more.
     fn is_retired(&self, own: &KeyRevision) -> bool {
-        let thumbprint = own.thumbprint.to_string();
-        let mut records = self.members.iter().filter_map(|member| member.record_of(&thumbprint)).peekable();
+        let mut records = self.members.iter().filter_map(|member| member.record_of(&own.kid)).peekable();
         records.peek().is_some() && records.all(|key| key.state == KeyState::Retired)
     }
 
     /// The keys as status shows them: what exists, with what was recorded of it; and what was recorded and is gone.
     fn statuses(&self, member: &Request<'_>) -> Vec<KeyStatus> {
         let existing = self.existing.iter().map(|own| {
-            let thumbprint = own.thumbprint.to_string();
-            let recorded = member.record_of(&thumbprint);
+            let recorded = member.record_of(&own.kid);
             let kept = recorded.map(|key| key.state);
-            let state = if self.withdrawn.contains(thumbprint.as_str()) {
+            let state = if self.withdrawn.contains(own.kid.as_str()) {
                 KeyState::Withdrawn
             } else {
                 kept.filter(|state| !matches!(state, KeyState::Lost | KeyState::Withdrawn)).unwrap_or(KeyState::Pending)
             };
             KeyStatus {
                 revision: own.revision,
-                kid: thumbprint.clone(),
-                thumbprint,
+                kid: own.kid.clone(),
+                thumbprint: own.kid.clone(),
                 state,
                 secret_name: own.secret_name.clone(),
                 certificate_fingerprint: own.certificate_fingerprint.clone(),

@@ -128,6 +128,7 @@ fn revision(revision: u32, secret_name: &str, parsed: &ParsedKeyPair) -> KeyRevi
         revision,
         secret_name: secret_name.into(),
         thumbprint: parsed.thumbprint(),
+        kid: parsed.thumbprint().to_string(),
         signing: parsed.signing().clone(),
         certificate_pem: certificate.map(|certificate| certificate.pem().into()),
         certificate_fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::super::report::Detail;
-use super::super::resources::{Secret, SecretUse};
+use super::super::resources::{ObservedActivation, Secret, SecretUse};
 use super::super::{Finding, Kind, ObjectKey, ObjectReference, Platform, Report, Resources};
 use super::Reports;
 use crate::api::data_adapter::CaBundleKind;
@@ -43,6 +43,12 @@ impl<'resources> Lookup<'resources> {
             }
         }
         Self { resources, platform, key_secrets }
+    }
+
+    /// What status records of an activation.
+    pub(super) fn observed(&self, activation: &ObjectKey) -> Option<&'resources ObservedActivation> {
+        let all = &self.resources.observed.activations;
+        if all.is_empty() { None } else { all.get(&activation.to_string()) }
     }
 
     /// The Secrets that say that they are revisions of this pair, sorted by name.

@@ -78,28 +78,36 @@ pub fn compile(resources: &Resources, platform: &Platform) -> (Snapshot, Vec<Rep
     (snapshot, reports.into_sorted())
 }
 
-/// The reports so far, by object.
+/// The reports so far, by kind and by namespace and name: looked up thousands of times, by keys that are at hand.
 #[derive(Default)]
-struct Reports(BTreeMap<ObjectReference, Report>);
+struct Reports(BTreeMap<Kind, BTreeMap<ObjectKey, Report>>);
 
 impl Reports {
     fn add(&mut self, report: Report) {
-        self.0.insert(report.object.clone(), report);
+        let ObjectReference { kind, key } = report.object.clone();
+        self.0.entry(kind).or_default().insert(key, report);
     }
 
-    fn blame(&mut self, object: &ObjectReference, finding: Finding) {
-        if let Some(report) = self.0.get_mut(object) {
+    fn get(&self, kind: Kind, key: &ObjectKey) -> Option<&Report> {
+        self.0.get(&kind)?.get(key)
+    }
+
+    fn get_mut(&mut self, kind: Kind, key: &ObjectKey) -> Option<&mut Report> {
+        self.0.get_mut(&kind)?.get_mut(key)
+    }
+
+    fn blame(&mut self, kind: Kind, key: &ObjectKey, finding: Finding) {
+        if let Some(report) = self.get_mut(kind, key) {
             report.findings.push(finding);
         }
     }
 
     fn is_usable(&self, kind: Kind, key: &ObjectKey) -> bool {
-        self.0.get(&ObjectReference::new(kind, key.clone())).is_some_and(Report::is_usable)
+        self.get(kind, key).is_some_and(Report::is_usable)
     }
 
     fn is_accepted(&self, kind: Kind, key: &ObjectKey) -> bool {
-        let report = self.0.get(&ObjectReference::new(kind, key.clone()));
-        report.is_some_and(|report| report.finding(Group::Accepted).is_none())
+        self.get(kind, key).is_some_and(|report| report.finding(Group::Accepted).is_none())
     }
 
     /// Hands refused edits to the objects that they were about. One that never came to be gets a report of its own;
@@ -107,7 +115,7 @@ impl Reports {
     fn take_rejections(&mut self, rejections: &[Rejection]) {
         for rejection in rejections {
             let Some(object) = &rejection.object else { continue };
-            if let Some(report) = self.0.get_mut(object) {
+            if let Some(report) = self.get_mut(object.kind, &object.key) {
                 report.rejections.push(rejection.clone());
                 continue;
             }
@@ -122,6 +130,7 @@ impl Reports {
     fn into_sorted(self) -> Vec<Report> {
         self.0
             .into_values()
+            .flat_map(BTreeMap::into_values)
             .map(|mut report| {
                 report.findings.sort();
                 report.findings.dedup();
@@ -137,7 +146,7 @@ fn unresolved(reports: &Reports, kind: Kind, key: &ObjectKey, exists: bool, fiel
         let message = format!("{kind} {} does not exist in namespace {}", key.name, key.namespace);
         return Some(Finding::new(Code::RefNotFound, field, message));
     }
-    let report = reports.0.get(&ObjectReference::new(kind, key.clone())).filter(|report| !report.is_usable())?;
+    let report = reports.get(kind, key).filter(|report| !report.is_usable())?;
     let fault = report.errors().min()?;
     let message = format!("{kind} {} is not in order ({}): look at it first", key.name, fault.code.reason());
     Some(Finding::new(Code::RefNotAccepted, field, message))

@@ -1,6 +1,6 @@
 //! Scope lists of specs, and who drops what.
 
-use super::super::Finding;
+use super::super::{Finding, Kind, ObjectKey};
 use crate::api::activation::DroppedScope;
 use crate::values::code::Code;
 use crate::values::scope::{Scope, ScopeSet};
@@ -21,8 +21,8 @@ pub(super) fn parse(scopes: &[String], field: &str, findings: &mut Vec<Finding>)
 
 /// A ceiling, and whose it is.
 pub(super) struct Ceiling<'scopes> {
-    /// Such as `Gateway epic`.
-    pub(super) owner: String,
+    /// Whose it is.
+    pub(super) owner: (Kind, &'scopes ObjectKey),
     /// Where the activation's spec names it.
     pub(super) field: &'static str,
     /// `None`: no ceiling.
@@ -56,8 +56,9 @@ pub(super) fn lower(asked: &ScopeSet, ceilings: &[Ceiling<'_>]) -> (ScopeSet, Ve
     let mut dropped = Vec::new();
     for ceiling in ceilings {
         let Some(scopes) = ceiling.scopes else { continue };
+        let (kind, owner) = ceiling.owner;
         dropped.extend(granted.not_covered_by(scopes).map(|scope| Dropped {
-            scope: DroppedScope { scope: scope.to_string(), dropped_by: ceiling.owner.clone() },
+            scope: DroppedScope { scope: scope.to_string(), dropped_by: format!("{kind} {}", owner.name) },
             left: ScopeSet::from_iter([scope.clone()]).intersect(scopes),
             field: ceiling.field,
         }));

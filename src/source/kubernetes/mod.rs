@@ -5,11 +5,13 @@
 //! | `object.rs` | what is kept of an object: 10,000 of them stay small, and a status write is no change |
 //! | `bag.rs` | everything that is there now, and whether it changed |
 //! | `watch.rs` | one watch of one kind: lists, follows, comes back |
+//! | `listing.rs` | one look, for people: everything with its status, without a watch |
 //!
 //! The label is selected on by the API server, so that other Secrets are never fetched. Nothing is delivered before
 //! every kind was listed once; after that the last state stays, however long the API server is away.
 
 mod bag;
+pub mod listing;
 mod object;
 mod watch;
 

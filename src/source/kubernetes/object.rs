@@ -146,7 +146,7 @@ fn strip(metadata: &mut ObjectMeta) {
     *metadata = kept;
 }
 
-fn is_ours(annotation: &str) -> bool {
+pub(super) fn is_ours(annotation: &str) -> bool {
     annotation.strip_prefix(common::GROUP).is_some_and(|rest| rest.starts_with('/'))
 }
 

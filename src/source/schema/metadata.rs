@@ -10,7 +10,7 @@ use super::words::{kind_of, nearest};
 use crate::snapshot::resources::ObjectKey;
 
 /// Where objects without a namespace belong, as with kubectl.
-pub(super) const DEFAULT_NAMESPACE: &str = "default";
+pub const DEFAULT_NAMESPACE: &str = "default";
 /// The most that all annotations of an object may hold, in bytes.
 const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 /// What may stand in `metadata`; what an API server writes itself is read over, so that `kubectl get -o yaml` works.

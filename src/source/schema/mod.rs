@@ -13,6 +13,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::{Map, Value, json};
 
+pub use self::metadata::DEFAULT_NAMESPACE;
 use self::structural::Schema;
 pub use self::structural::SchemaError;
 use super::document::Place;
@@ -188,7 +189,7 @@ pub fn validate(kind: Kind, object: &Map<String, Value>) -> Result<Valid, Vec<Pr
     let mut problems = Vec::new();
     let metadata = metadata::check(object, &mut problems);
     let key = metadata::key(object);
-    let placeholder = || ObjectKey::new(metadata::DEFAULT_NAMESPACE, "");
+    let placeholder = || ObjectKey::new(DEFAULT_NAMESPACE, "");
     let content = match (kind, core::usage(object.get("metadata"))) {
         (Kind::Secret, Some(usage)) => {
             let key = key.clone().unwrap_or_else(placeholder);

@@ -224,9 +224,13 @@ impl ResourceScope {
 
     /// Whether everything that `other` permits is permitted by `self`.
     pub fn covers(&self, other: &Self) -> bool {
+        self.permissions.contains(other.permissions) && self.reaches(other)
+    }
+
+    /// Whether every resource that `other` speaks of is one that `self` speaks of.
+    pub fn reaches(&self, other: &Self) -> bool {
         self.context == other.context
             && (self.resource_type.is_none() || self.resource_type == other.resource_type)
-            && self.permissions.contains(other.permissions)
             && self.constraints.iter().all(|constraint| other.constraints.contains(constraint))
     }
 

@@ -42,8 +42,7 @@ impl ScopeSet {
     pub fn covers(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Resource(wanted) => wanted.permissions.each().all(|permission| {
-                let part = ResourceScope { permissions: permission, ..wanted.clone() };
-                self.resources().any(|own| own.covers(&part))
+                self.resources().any(|own| own.permissions.contains(permission) && own.reaches(wanted))
             }),
             Scope::PrivateApi | Scope::Word(_) => self.0.contains(scope),
         }

@@ -26,7 +26,7 @@ fn recorded() -> Recorded {
             object: ObjectReference::new(Kind::Activation, ObjectKey::new("default", "act")),
             uid: "uid".into(),
             generation: 3,
-            status: json!({"observedGeneration": 3}),
+            status: Arc::new(json!({"observedGeneration": 3})),
         })],
         observed: Observed {
             activations: [("default/act".to_owned(), activation)].into(),

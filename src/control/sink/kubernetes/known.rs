@@ -149,7 +149,7 @@ async fn list<Of: Told>(client: &Client, namespace: Option<&str>, recorded: &mut
             let Some(status) = object.0.ok().and_then(Told::status) else { continue };
             Of::observe(&key, &status, &mut recorded.observed);
             let object = ObjectReference::new(Of::KIND, key);
-            let status = serde_json::to_value(&status).unwrap_or_default();
+            let status = Arc::new(serde_json::to_value(&status).unwrap_or_default());
             recorded.objects.push(Arc::new(ObjectStatus { object, uid, generation, status }));
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -169,10 +169,10 @@ mod tests {
             object: ObjectReference::new(Kind::App, ObjectKey::new("default", "sync")),
             uid: uid.into(),
             generation: 1,
-            status: json!({ "observedGeneration": 1, "conditions": [{
+            status: Arc::new(json!({ "observedGeneration": 1, "conditions": [{
                 "type": "Ready", "status": ready, "reason": reason, "message": "so it is",
                 "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }]}),
+            }]})),
         })
     }
 

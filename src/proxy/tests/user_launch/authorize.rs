@@ -132,6 +132,10 @@ async fn all_else_is_told_to_the_app() {
         let path = format!("/epic/oauth2/authorize?{}{more}", request(&[]));
         assert_eq!(told(&launches.setup.ask("GET", &path, &[], "").await), "invalid_request", "{more}");
     }
+    // A form is answered as a query is: the browser goes on with a GET, and takes nothing of the form along.
+    let form = request(&[("code_challenge_method", Some("plain"))]);
+    let posted = launches.setup.ask("POST", "/epic/oauth2/authorize", &[FORM], &form).await;
+    assert_eq!(told(&posted), "invalid_request");
     assert!(launches.setup.ehr.reached().is_empty());
 }
 
