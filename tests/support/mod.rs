@@ -12,5 +12,6 @@
 pub mod chart;
 pub mod clinic;
 pub mod control_plane;
+pub mod guarded;
 pub mod rules;
 pub mod standalone;
