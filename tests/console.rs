@@ -9,7 +9,7 @@
 
 mod support;
 
-#[path = "console/browser.rs"]
+#[path = "support/browser.rs"]
 mod browser;
 
 use std::fmt::Write as _;
@@ -110,9 +110,7 @@ async fn every_page_shows_500_apps_quickly_to_everybody_and_without_a_complaint(
             assert_eq!(browser.text("h1").await, title, "{path}");
             barriers
                 .extend(browser.serious_barriers().await.into_iter().map(|found| format!("{path} {scheme}: {found}")));
-            let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
-            let wider: i64 = browser.driver.execute(wider, vec![]).await.unwrap().convert().unwrap();
-            assert_eq!(wider, 0, "{path} is wider than a screen of {width}");
+            assert_eq!(browser.overflow().await, 0, "{path} is wider than a screen of {width}");
             browser.expect_no_complaint().await;
         }
     }

@@ -104,11 +104,21 @@ fn put_cookie(response: &mut Response<Body>, text: &str) {
     }
 }
 
+/// What makes the page readable.
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem}";
+
+/// What the page may do: nothing but to be shown in [`STYLE`], whose SHA-256 stands here.
+const POLICY: &str = "default-src 'none'; style-src 'sha256-bLN4DupNjHp6t4iv9WUjEao3ut/JRHinO3+7QzZ8FBU='; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
 /// A page for a person: why there is no launch. It holds no script, and nothing that a request brought.
 pub(super) fn page(refusal: &Refusal, request_id: &RequestId) -> Response<Body> {
     let text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>The app cannot be opened</title>\n\
-         <h1>The app cannot be opened</h1>\n<p>{}.</p>\n<p>{}</p>\n<p>Code {}, request {}</p>\n</html>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>The app cannot be opened</title>\n\
+         <style>{STYLE}</style>\n<main>\n<h1>The app cannot be opened</h1>\n<p>{}.</p>\n<p>{}</p>\n\
+         <p>Code {}, request {}</p>\n</main>\n</html>\n",
         escaped(&capitalised(&refusal.message)),
         escaped(refusal.code.remedy()),
         refusal.code.number(),
@@ -121,8 +131,7 @@ pub(super) fn page(refusal: &Refusal, request_id: &RequestId) -> Response<Body> 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }
 
@@ -144,4 +153,17 @@ fn escaped(text: &str) -> String {
         }
         escaped
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn the_policy_permits_the_pages_own_style() {
+        let digest = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+        assert!(POLICY.contains(&format!("style-src 'sha256-{digest}';")), "{digest}");
+    }
 }

@@ -89,6 +89,46 @@ impl ClinicalScope {
     }
 }
 
+/// What a scope lets an app do, in words for the person who is asked.
+pub(super) fn in_words(text: &str) -> String {
+    let words = match UserScope::parse(text) {
+        None => "This EHR does not grant it to users",
+        Some(UserScope::OpenId) => "Recognise you when you come again",
+        Some(UserScope::FhirUser | UserScope::Profile) => "Know who you are",
+        Some(UserScope::Launch) => "Know whose chart is open",
+        Some(UserScope::LaunchPatient) => "Have you choose a patient",
+        Some(UserScope::LaunchEncounter) => "Know the patient's last encounter",
+        Some(UserScope::OfflineAccess) => "Go on while you are away",
+        Some(UserScope::OnlineAccess) => "Go on while you are logged in",
+        Some(UserScope::Clinical(scope)) => return scope.in_words(),
+    };
+    words.to_owned()
+}
+
+impl ClinicalScope {
+    fn in_words(&self) -> String {
+        let verbs = [('c', "create"), ('r', "read"), ('u', "change"), ('d', "delete"), ('s', "search")];
+        let verbs: Vec<&str> =
+            verbs.into_iter().filter_map(|(letter, verb)| self.letters.contains(letter).then_some(verb)).collect();
+        let verbs = match verbs.as_slice() {
+            [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+            all => all.concat(),
+        };
+        let kind = if self.kind == "*" { "everything" } else { &self.kind };
+        let whose = match self.level {
+            Level::Patient => "of the patient",
+            Level::User => "that you may see yourself",
+        };
+        let filter: Vec<String> = self.filter.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let filter = if filter.is_empty() { String::new() } else { format!(", where {}", filter.join(" and ")) };
+        let mut words = format!("{verbs} {kind} {whose}{filter}");
+        if let Some(first) = words.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        words
+    }
+}
+
 /// Whether it is a non-empty subset of `cruds` in that order; SMART says that others may be refused.
 fn in_order(letters: &str) -> bool {
     let mut rest = "cruds".chars();
@@ -122,4 +162,22 @@ pub(super) fn granted(requested: &str, patient: bool, ehr_launch: bool) -> (Stri
 /// Whether every scope of `narrower` is one of `held` (RFC 6749 §6: a refresh must not widen).
 pub(super) fn is_subset(narrower: &str, held: &str) -> bool {
     narrower.split(' ').filter(|text| !text.is_empty()).all(|text| held.split(' ').any(|other| other == text))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("openid", "Recognise you when you come again")]
+    #[case("patient/Observation.rs", "Read and search Observation of the patient")]
+    #[case("patient/*.read", "Read and search everything of the patient")]
+    #[case("user/Appointment.cruds", "Create, read, change, delete and search Appointment that you may see yourself")]
+    #[case("patient/Observation.s?category=laboratory", "Search Observation of the patient, where category=laboratory")]
+    #[case("system/Patient.rs", "This EHR does not grant it to users")]
+    fn a_person_is_told_in_words(#[case] scope: &str, #[case] words: &str) {
+        assert_eq!(in_words(scope), words);
+    }
 }

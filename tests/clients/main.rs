@@ -1,5 +1,5 @@
-//! Client libraries that others wrote get tokens from the gateway as a backend service with a key does, and read a
-//! Patient. `scripts/client-libraries` installs them.
+//! Client libraries that others wrote get tokens from the gateway, each kind of client as its library does it, and read
+//! a Patient. `scripts/client-libraries` installs them. In a browser they lead through the pages of the simulated EHR.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +8,11 @@
     reason = "a test says no by panicking, and its helpers are part of it"
 )]
 
-mod authlib;
+#[path = "../support/browser.rs"]
+mod browser;
+mod fhirclient;
 mod launch;
-mod openid_client;
+mod pages;
+mod server_apps;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,12 +3,13 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::app::{ASSERTION_TYPE, assert_token_body, assertion, clinic, encoded};
+use crate::app::{ASSERTION_TYPE, assert_token_body, assertion, encoded};
+use crate::support::clinic::Clinic;
 use crate::support::standalone::Answer;
 
 /// Inferno's request, right but for what is changed.
 async fn request(changes: &[(&str, &str)]) -> Answer {
-    let clinic = clinic().await;
+    let clinic = Clinic::shared().await;
     let endpoint = clinic.endpoint("token_endpoint").await;
     let signed = assertion("sync", &endpoint);
     let mut form = vec![
@@ -43,7 +44,7 @@ async fn smart_backend_services_invalid_client_assertion() {
 /// Inferno sends a bad assertion type under this name too; here the assertion itself is invalid.
 #[tokio::test]
 async fn smart_backend_services_invalid_jwt() {
-    let clinic = clinic().await;
+    let clinic = Clinic::shared().await;
     let endpoint = clinic.endpoint("token_endpoint").await;
     let right = assertion("sync", &endpoint);
     let (message, signature) = right.rsplit_once('.').unwrap();

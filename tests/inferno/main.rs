@@ -4,7 +4,11 @@
 //! | Inferno | here |
 //! |---|---|
 //! | SMART on FHIR Discovery | `discovery` |
+//! | Standalone Launch, EHR Launch | `launch` |
+//! | OpenID Connect | `openid_connect` |
+//! | SMART Token Refresh, without and with scopes | `token_refresh` |
 //! | Backend Services | `backend_services` |
+//! | Token Introspection | `token_introspection` |
 //!
 //! Not here: Access Brands, which the gateway does not offer, and TLS versions, which `src/proxy/tests/tls.rs` has.
 
@@ -18,5 +22,9 @@
 mod app;
 mod backend_services;
 mod discovery;
+mod launch;
+mod openid_connect;
 #[path = "../support/mod.rs"]
 mod support;
+mod token_introspection;
+mod token_refresh;

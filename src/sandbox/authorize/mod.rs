@@ -21,7 +21,7 @@ use self::request::{AuthorizeRequest, PageError, Refused, RequestError};
 use super::launch::{Launch, ListedPatient, with_parameters};
 use super::log::Record;
 use super::people::{DEMO_PASSWORD, PEOPLE, Person, Role};
-use super::user_scope::{UserScope, granted};
+use super::user_scope::{UserScope, granted, in_words};
 use super::user_session::{CodeGrant, LaunchContext, UserSession};
 use super::{Shared, page};
 
@@ -29,7 +29,8 @@ use super::{Shared, page};
 #[template(path = "sandbox/login.html")]
 struct LoginPage<'a> {
     app: &'a str,
-    scopes: Vec<&'a str>,
+    /// Each with what it means.
+    scopes: Vec<(&'a str, String)>,
     interaction: &'a str,
     people: &'static [Person],
     password: &'static str,
@@ -226,11 +227,12 @@ fn login_page(
         return refuse(shared, record, &interaction.request, RequestError::NoRandomness);
     };
     let status = if failed_login.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let scopes = interaction.request.scope.split(' ').filter(|scope| !scope.is_empty());
     page::html(
         status,
         &LoginPage {
             app: &interaction.request.app.name,
-            scopes: interaction.request.scope.split(' ').filter(|scope| !scope.is_empty()).collect(),
+            scopes: scopes.map(|scope| (scope, in_words(scope))).collect(),
             interaction: &value,
             people: &PEOPLE,
             password: DEMO_PASSWORD,

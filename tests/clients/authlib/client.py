@@ -1,6 +1,6 @@
 """An app made with Authlib: gets a token as its kind of client does, reads a Patient, and prints what it found.
 
-The one argument is JSON; see `Launch` in `tests/clients/authlib.rs`.
+The one argument is JSON; see `Launch` in `tests/clients/launch.rs`.
 """
 
 import json
@@ -14,7 +14,6 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc import jwk, jwt
 
 from person import visit
-
 
 
 class SmartKeyJWT(PrivateKeyJWT):
@@ -35,7 +34,14 @@ def session(**more):
         key = jwk.ECKey if app["algorithm"].startswith("ES") else jwk.RSAKey
         secret = key.import_key(pathlib.Path(app["key"]).read_text())
         method = SmartKeyJWT(server["token_endpoint"], headers={"kid": app["kid"]}, alg=app["algorithm"])
-    return OAuth2Session(app["client_id"], secret, token_endpoint_auth_method=method, scope=app["scope"], **more)
+    return OAuth2Session(
+        app["client_id"],
+        secret,
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
+        scope=app["scope"],
+        **more,
+    )
 
 
 def backend():

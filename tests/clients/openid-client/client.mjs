@@ -1,5 +1,5 @@
 // An app made with openid-client: gets a token as its kind of client does, reads a Patient, and prints what it found.
-// The one argument is JSON; see `Launch` in `tests/clients/openid_client.rs`.
+// The one argument is JSON; see `Launch` in `tests/clients/launch.rs`.
 
 import { createPrivateKey, webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-//! A real browser: Debian's Chromium, driven by its own driver.
+//! A real browser: Debian's Chromium, driven by its own driver. Each test binary uses a part of it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -6,11 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities as _;
 use thirtyfour::error::WebDriverErrorInner;
 use thirtyfour::prelude::*;
+
+/// Where pages are drawn to.
+const DRAWN: &str = "target/browser-tests";
 
 /// The accessibility checker, as its npm package ships it.
 const AXE: &str = "target/browser-tests/node_modules/axe-core/axe.min.js";
@@ -124,10 +130,24 @@ impl Browser {
             violations: found.violations.map(one => ({
                 impact: one.impact, id: one.id, nodes: one.nodes.map(node => node.html + ' ' + node.failureSummary) })) }));";
         let found: Value = self.driver.execute_async(run, vec![]).await.unwrap().convert().unwrap();
-        assert!(found["passed"].as_u64() > Some(15), "axe-core looked at next to nothing: {found}");
+        assert!(found["passed"].as_u64() > Some(10), "axe-core looked at next to nothing: {found}");
         let found = found["violations"].as_array().unwrap();
         let is_serious = |one: &&Value| matches!(one["impact"].as_str(), Some("serious" | "critical"));
         found.iter().filter(is_serious).map(|one| format!("{}: {}", one["id"], one["nodes"])).collect()
+    }
+
+    /// How much wider the page is than the screen, in pixels: one then has to scroll sideways.
+    pub async fn overflow(&self) -> i64 {
+        let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;";
+        self.driver.execute(wider, vec![]).await.unwrap().convert().unwrap()
+    }
+
+    /// Draws the whole page into `target/browser-tests/<name>.png`, for people to look at.
+    pub async fn draw(&self, name: &str) {
+        let whole = json!({ "captureBeyondViewport": true });
+        let shot = self.driver.cdp().send_raw("Page.captureScreenshot", whole).await.unwrap();
+        let image = BASE64.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DRAWN).join(format!("{name}.png")), image).unwrap();
     }
 
     /// The text of the first element that is found, once it is there.
