@@ -13,8 +13,10 @@ use tempfile::TempDir;
 use super::process::{Process, free_port, wait_for};
 use super::wrk::Form;
 
-const CLIENT_ID: &str = "bench";
-const SECRET: &str = "a-secret-of-enough-length-0123456789";
+/// The app that gets tokens, here and at the peers.
+pub const CLIENT_ID: &str = "bench";
+/// Its secret.
+pub const SECRET: &str = "a-secret-of-enough-length-0123456789";
 
 /// A running server.
 pub struct Hearthgate {

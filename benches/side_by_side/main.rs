@@ -4,8 +4,9 @@
 //! server's process spends on a request, which neighbours on the machine disturb least; requests a second and the 99th
 //! percentile stand beside it. Each figure is the median of rounds that take turns.
 //!
-//! Peers: nginx, tuned, proxying the same answers with no checks at all; and a bare hyper server that answers each
-//! request with one ES256 signature, which no token endpoint can beat. Needs Debian's `nginx` and `wrk`.
+//! Peers: nginx, tuned, proxying the same answers with no checks at all; Ory Hydra, giving tokens by the same grant; and
+//! a bare hyper server that answers each request with one ES256 signature, which no token endpoint can beat. Needs
+//! Debian's `nginx` and `wrk`, and Go to build Hydra once (`scripts/hydra`).
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@
 mod bare;
 mod ehr;
 mod hearthgate;
+mod hydra;
 mod nginx;
 mod process;
 mod streams;
@@ -25,6 +27,7 @@ mod wrk;
 
 use std::time::Duration;
 
+use hydra::Strategy;
 use process::{CpuTime, Process};
 use wrk::{Load, Measured};
 
@@ -117,6 +120,13 @@ fn main() {
     let tokens = Side { process: &ours.process, load: Load::post(&ours.token_endpoint(), hearthgate::GRANT, 64) };
     let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
     print("token by client_credentials, Basic, JWT ES256", "bare hyper, one ES256", compare(&tokens, &floor));
+
+    for (strategy, what) in [(Strategy::Opaque, "Ory Hydra, opaque"), (Strategy::Jwt, "Ory Hydra, JWT RS256")] {
+        let hydra = hydra::start(strategy);
+        let load = Load::post(&hydra.token_endpoint(), hearthgate::GRANT, 64);
+        let peer = Side { process: &hydra.process, load };
+        print("token by client_credentials, Basic", what, compare(&tokens, &peer));
+    }
 
     let stream = streams::memory_of_a_stream(&ours, &token);
     println!("\n1,000 streams of a 50 MB Bundle at once: {stream:.1} KiB each above idle");

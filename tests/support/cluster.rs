@@ -9,6 +9,8 @@
 
 #[path = "control_plane.rs"]
 mod control_plane;
+#[path = "guarded.rs"]
+mod guarded;
 
 use control_plane::{ADMIN, ControlPlane};
 

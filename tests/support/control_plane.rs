@@ -8,10 +8,8 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +19,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use super::guarded::{Guarded, PROXY_VARIABLES, free_port, tail};
+
 /// Member of `system:masters`: everything is allowed.
 pub const ADMIN: &str = "admin";
 /// Authenticated, and nothing else.
@@ -28,8 +28,6 @@ pub const NOBODY: &str = "nobody";
 
 /// How long a program may take to become ready on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(90);
-const PROXY_VARIABLES: [&str; 8] =
-    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 /// A running etcd and kube-apiserver.
 pub struct ControlPlane {
@@ -374,61 +372,6 @@ impl ControlPlane {
     }
 }
 
-/// A program that ends with this value, or with this process, however that ends.
-struct Guarded {
-    shell: Child,
-}
-
-/// The program runs as this shell's child, which kills it once the pipe at its standard input closes: on drop, and also
-/// when the test was killed and could not say goodbye.
-const WATCHDOG: &str = r#"
-remove=$1; shift
-exec 3<&0
-"$@" </dev/null 3<&- &
-program=$!
-(
-    while read -r _ <&3; do :; done
-    kill -KILL "$program" 2>/dev/null
-    # A moment for the others that still write there.
-    [ -z "$remove" ] || { sleep 0.5; rm -rf -- "$remove"; }
-) &
-wait "$program"
-"#;
-
-impl Guarded {
-    /// Starts a program. `remove`: a directory that the watchdog removes at the end.
-    fn start(command: &Command, log: &Path, remove: Option<&Path>) -> Self {
-        let log = File::options().create(true).append(true).open(log).expect("a log");
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", WATCHDOG, "watchdog"])
-            .arg(remove.unwrap_or_else(|| Path::new("")))
-            .arg(command.get_program())
-            .args(command.get_args())
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            // Ctrl-C is for the test; these follow when it is gone.
-            .process_group(0);
-        for variable in PROXY_VARIABLES {
-            shell.env_remove(variable);
-        }
-        Self { shell: shell.spawn().expect("sh starts") }
-    }
-
-    fn has_ended(&mut self) -> bool {
-        matches!(self.shell.try_wait(), Ok(Some(_)))
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        // Until the program is gone: its port and files are free then.
-        let _ = self.shell.wait();
-    }
-}
-
 /// Runs a program to its end.
 async fn told(mut command: Command, input: Option<&str>) -> Told {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -530,18 +473,6 @@ async fn ready(certificate: &Path, port: u16) -> bool {
     matches!(asked.send().await, Ok(answer) if answer.status().is_success())
 }
 
-/// A free port outside the range from which outgoing connections take theirs: while an API server is stopped, nobody
-/// else is given its port.
-fn free_port() -> u16 {
-    use std::hash::{BuildHasher, RandomState};
-    loop {
-        let port = 20_000 + u16::try_from(RandomState::new().hash_one(0) % 12_000).expect("below 12000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 fn request(event: &Value) -> Request {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (resource, subresource) = (text("/objectRef/resource"), text("/objectRef/subresource"));
@@ -553,10 +484,4 @@ fn request(event: &Value) -> Request {
         name: text("/objectRef/name"),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
     }
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
 }

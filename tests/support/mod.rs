@@ -12,6 +12,7 @@
 pub mod chart;
 pub mod clinic;
 pub mod control_plane;
+pub mod guarded;
 pub mod rules;
 pub mod standalone;
 pub mod user;

@@ -22,7 +22,9 @@ pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabili
     let members = statement
         .as_object_mut()
         .filter(|members| members.get("resourceType").and_then(Value::as_str) == Some("CapabilityStatement"));
-    let rest = members.ok_or(NoCapabilityStatement)?.get_mut("rest").and_then(Value::as_array_mut);
+    let members = members.ok_or(NoCapabilityStatement)?;
+    members.values_mut().for_each(|member| move_to(gateway, member));
+    let rest = members.get_mut("rest").and_then(Value::as_array_mut);
     for rest in rest.into_iter().flatten().filter_map(Value::as_object_mut) {
         rest.insert(
             "security".into(),
@@ -37,6 +39,22 @@ pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabili
         restrict(rest, gateway);
     }
     Ok(())
+}
+
+/// Whatever begins with the EHR's base leads to the gateway. Here canonical URLs do too, which stay in other resources:
+/// some EHRs (HAPI) name the definitions of their operations below the address that they are called at.
+fn move_to(gateway: &Gateway, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let rest = text.strip_prefix(gateway.data_adapter.fhir_base.without_slash());
+            if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+                *text = format!("{}{rest}", gateway.fhir_base);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_to(gateway, item)),
+        Value::Object(members) => members.values_mut().for_each(|member| move_to(gateway, member)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn restrict(rest: &mut Map<String, Value>, gateway: &Gateway) {
@@ -116,6 +134,26 @@ mod tests {
                 {"type": "Slot", "interaction": codes(&["read", "vread"])},
             ])
         );
+    }
+
+    #[test]
+    fn definitions_at_the_ehrs_address_are_at_the_gateways() {
+        let world = test_support::World::before("https://ehr.example.org/fhir");
+        let snapshot = world.set("Gateway", "epic", "operations", json!(["$everything"])).compile();
+        let gateway = &snapshot.gateways[&ObjectKey::new("default", "epic")];
+        let statement = |base: &str, beside: &str| {
+            let operation =
+                |base: &str| json!({"name": "everything", "definition": format!("{base}/OperationDefinition/1")});
+            json!({"resourceType": "CapabilityStatement", "implementation": {"url": base},
+                "instantiates": ["http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server", format!("{base}-2/a")],
+                "rest": [{"resource": [{"type": "Patient", "operation": [operation(base), operation(beside)]}]}]})
+        };
+        let mut moved = statement("https://ehr.example.org/fhir", "https://ehr.example.org/fhirs");
+        assert_eq!(secure(&mut moved, gateway), Ok(()));
+        moved["rest"][0].as_object_mut().unwrap().remove("security");
+        let mut expected = statement(&gateway.fhir_base, "https://ehr.example.org/fhirs");
+        expected["instantiates"][1] = json!("https://ehr.example.org/fhir-2/a");
+        assert_eq!(moved, expected);
     }
 
     #[test]
