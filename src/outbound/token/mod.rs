@@ -364,7 +364,9 @@ impl Sharing {
             self.outcomes.record(activation, outcome);
         }
         let granted = exchanged.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?detail(error), "no token of the EHR");
+            let (description, clock_skew_seconds) = error.for_the_log();
+            let activation = &activation.key;
+            tracing::warn!(%activation, %error, description, clock_skew_seconds, "no token of the EHR");
         })?;
         self.hold(&granted, started)
     }
@@ -460,14 +462,6 @@ impl Sharing {
             *retry_after = retry::retry_after(&head.headers, self.clock.now());
         }
         Exchanged { answer, clock_skew_seconds, broke_off: false }
-    }
-}
-
-/// What the platform's people may know besides the sentence.
-fn detail(error: &EhrTokenError) -> Option<(&Option<String>, Option<i64>)> {
-    match error {
-        EhrTokenError::Refused { description, clock_skew_seconds, .. } => Some((description, *clock_skew_seconds)),
-        _ => None,
     }
 }
 

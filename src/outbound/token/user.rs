@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::request::{self, UserGrant};
-use super::{EhrTokenError, EhrTokens, detail};
+use super::{EhrTokenError, EhrTokens};
 use crate::protocol::oauth::authorize::user_of;
 use crate::protocol::oauth::id_token::{self, EhrUser, Expected, IdTokenInvalid};
 use crate::snapshot::Activation;
@@ -62,7 +62,9 @@ impl EhrTokens {
         let adapter = &activation.gateway.data_adapter;
         let request = request::user(adapter, auth, grant, &token_url, shared.clock.now())?;
         let granted = shared.exchange(activation, request).await.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?detail(error), "no token of the EHR for a user");
+            let (description, clock_skew_seconds) = error.for_the_log();
+            let activation = &activation.key;
+            tracing::warn!(%activation, %error, description, clock_skew_seconds, "no token of the EHR for a user");
         })?;
         Ok(UserTokens {
             access_token: granted.access_token,
