@@ -1,13 +1,22 @@
 //! Files compiled once, without a cluster or a server: what `plan`, `why` and `access` look at.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::live::{LiveError, LiveOptions};
+use super::told;
 use crate::api::activation::KeyPair;
+use crate::control::Serving;
+use crate::control::findings::Findings;
+use crate::control::pass::pass;
+use crate::control::sink::Recorded;
 use crate::snapshot::live::LiveStatus;
-use crate::snapshot::{Compiled, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use crate::snapshot::{
+    Compiled, ObjectKey, ObjectReference, Platform, Published, Report, Resources, Snapshot, compile,
+};
 use crate::source::Loaded;
 use crate::source::loaded;
 
@@ -34,7 +43,7 @@ pub(super) struct PathUnreadable {
 pub(super) struct Offline {
     pub(super) loaded: Loaded,
     pub(super) resources: Resources,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) reports: Vec<Report>,
     /// Secrets that are in no file, and taken for granted.
     pub(super) assumed: Vec<ObjectReference>,
@@ -79,7 +88,7 @@ impl Offline {
         let mut resources = loaded.resources();
         let assumed = resources.assume_credentials(|object| loaded.names(object));
         let (snapshot, reports) = compile(&resources, platform);
-        Self { loaded, resources, snapshot, reports, assumed }
+        Self { loaded, resources, snapshot: Arc::new(snapshot), reports, assumed }
     }
 
     /// What questions are asked about.
@@ -90,6 +99,17 @@ impl Offline {
             reports: &self.reports,
             assumed: &self.assumed,
         }
+    }
+
+    /// What a server of these files would tell before it has asked anybody anything. Keys are those that the files hold.
+    pub(super) fn told(&self, now: Timestamp) -> LiveStatus {
+        let published = Published {
+            snapshot: Arc::clone(&self.snapshot),
+            reports: self.reports.clone(),
+            rejections: self.resources.rejections.clone(),
+        };
+        let pass = pass(&published, &Findings::default(), &Serving::Here, &Recorded::default(), now);
+        told::live(None, Some(&published), &pass.recorded.objects)
     }
 
     /// The key pair that an activation asks for.

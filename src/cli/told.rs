@@ -59,7 +59,7 @@ impl Teller {
 }
 
 /// Puts statuses and the latest compilation together.
-fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &Statuses) -> LiveStatus {
+pub(super) fn live(directory: Option<PathBuf>, published: Option<&Published>, statuses: &Statuses) -> LiveStatus {
     let references: HashMap<&ObjectReference, &Vec<ObjectReference>> = published
         .iter()
         .flat_map(|published| &published.reports)
