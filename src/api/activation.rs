@@ -332,6 +332,9 @@ pub struct ActivationStatus {
     /// What a person must do now, in one sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
+    /// Why the EHR refuses, as far as that can be seen from here: likeliest first. Present while it refuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub likely_causes: Vec<LikelyCause>,
     /// Ready replicas that serve this object as it stands, such as `3/3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served: Option<String>,
@@ -360,6 +363,56 @@ pub struct ActivationStatus {
     /// was put there, or this method has nothing to ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_probe_at: Option<String>,
+}
+
+/// Something that may be the reason why an EHR refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LikelyCause {
+    /// What may be wrong.
+    pub cause: CauseKind,
+    /// How much speaks for it.
+    pub likelihood: Likelihood,
+    /// What speaks for it and what to do, in a sentence or two.
+    pub hint: String,
+}
+
+/// What may be wrong where an EHR refuses a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum CauseKind {
+    /// The key is not registered, has not got there yet, or cannot be fetched.
+    KeyUnknown,
+    /// The client ID is wrong, or that of another environment.
+    ClientId,
+    /// The `aud` of the assertion is not what the EHR expects.
+    Audience,
+    /// Our clock and the EHR's differ too much.
+    Clock,
+    /// The EHR does not take the algorithm that signs.
+    Algorithm,
+    /// The key was registered in a form that the EHR does not use.
+    KeyForm,
+    /// At the EHR, the client ID does not stand for a user yet.
+    UserMissing,
+    /// The client secret is wrong.
+    ClientSecret,
+    /// The secret is sent in another way than the EHR wants.
+    AuthMethod,
+    /// Scopes are asked for that the EHR does not know.
+    Scopes,
+    /// The EHR does not let the client have tokens in this way.
+    Grant,
+}
+
+/// How much speaks for a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Likelihood {
+    /// A fact that can be seen from here speaks for it.
+    Evident,
+    /// It is what it mostly is.
+    Likely,
+    /// It cannot be ruled out.
+    Possible,
 }
 
 /// One key of a pair.

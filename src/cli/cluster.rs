@@ -124,6 +124,13 @@ impl ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// Whether a namespace is among those that were named.
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.is_empty() || self.namespace.iter().any(|named| named == namespace)
+    }
+}
+
 impl Cluster {
     /// Lets in whoever shows a token that the API server knows: one that was made for this (a projected token of the
     /// audience `hearthgate.dev`), or a person's.

@@ -10,10 +10,14 @@ mod cluster;
 mod completions;
 mod console;
 mod crds;
+mod desk;
+mod env;
 mod excerpt;
 mod explain;
+mod handoff;
 mod invocation;
 mod jwks;
+mod keys;
 mod known;
 mod listener;
 mod live;
@@ -79,6 +83,9 @@ enum Command {
     Jwks(jwks::Jwks),
     Token(token::Token),
     Probe(probe::Probe),
+    Handoff(handoff::HandoffCommand),
+    Env(env::Env),
+    Keys(keys::Keys),
     Audit(audit::Audit),
     Completions(completions::Completions),
     Man(man::Man),
@@ -118,6 +125,9 @@ pub fn main() -> ExitCode {
         Command::Jwks(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Handoff(command) => command.run(),
+        Command::Env(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::Audit(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {

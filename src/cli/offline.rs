@@ -6,15 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::known::{self, Known};
 use super::live::{LiveOptions, Place};
 use super::platform::PlatformOptions;
 use super::progress::Bar;
+use super::told;
 use crate::api::activation::KeyPair;
+use crate::control::Serving;
+use crate::control::findings::Findings;
+use crate::control::pass::pass;
+use crate::control::sink::Recorded;
 use crate::snapshot::live::LiveStatus;
-use crate::snapshot::{Compiled, Kind, ObjectKey, ObjectReference, Platform, Report, Resources, Snapshot, compile};
+use crate::snapshot::{
+    Compiled, Kind, ObjectKey, ObjectReference, Platform, Published, Report, Resources, Snapshot, compile,
+};
 use crate::source::Loaded;
 use crate::source::kubernetes::listing::Listed;
 use crate::source::loaded;
@@ -43,7 +51,7 @@ pub(super) struct PathUnreadable {
 pub(super) struct Offline {
     pub(super) loaded: Loaded,
     pub(super) resources: Resources,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) reports: Vec<Report>,
     /// Secrets that are in no file, and taken for granted.
     pub(super) assumed: Vec<ObjectReference>,
@@ -135,7 +143,7 @@ impl Offline {
         } else {
             compile(&without_unseen(&resources, &known), platform)
         };
-        Self { loaded, resources, snapshot, reports, assumed, known }
+        Self { loaded, resources, snapshot: Arc::new(snapshot), reports, assumed, known }
     }
 
     /// What questions are asked about.
@@ -146,6 +154,17 @@ impl Offline {
             reports: &self.reports,
             assumed: &self.assumed,
         }
+    }
+
+    /// What a server of these files would tell before it has asked anybody anything. Keys are those that the files hold.
+    pub(super) fn told(&self, now: Timestamp) -> LiveStatus {
+        let published = Published {
+            snapshot: Arc::clone(&self.snapshot),
+            reports: self.reports.clone(),
+            rejections: self.resources.rejections.clone(),
+        };
+        let pass = pass(&published, &Findings::default(), &Serving::Here, &Recorded::default(), now);
+        told::live(None, Some(&published), &pass.recorded.objects, &LiveStatus::default())
     }
 
     /// The key pair that an activation asks for.

@@ -131,6 +131,12 @@ fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
         let _ = writeln!(text, "  {BUSY}next step{BUSY:#}   {next_step}");
     }
     text.push_str(&faults(live, 2, cause.as_deref().unwrap_or_default()));
+    if let Some((first, others)) = details.likely_causes.split_first() {
+        let _ = writeln!(text, "  likely because  {}", first.hint);
+        for other in others {
+            let _ = writeln!(text, "             or  {}", other.hint);
+        }
+    }
     for reference in status.chain(live) {
         match status.get(reference) {
             Some(next) => text.push_str(&line(next, 2)),

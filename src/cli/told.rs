@@ -45,7 +45,7 @@ impl Teller {
 
 /// Puts statuses and the latest compilation together. What says what it said before is not read again: among thousands,
 /// one has changed.
-fn live(
+pub(super) fn live(
     directory: Option<PathBuf>,
     published: Option<&Published>,
     statuses: &Statuses,

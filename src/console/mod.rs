@@ -22,7 +22,7 @@ mod picture;
 mod plot;
 mod respond;
 mod session;
-mod snippets;
+pub mod snippets;
 mod standby;
 mod state;
 

@@ -1,22 +1,28 @@
 //! Executes what was planned, and says what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
-use super::findings::{Asked, Findings, KeyTrouble, Probed};
+use super::findings::{Asked, Examined, Findings, KeyTrouble, Probed};
 use super::plan::{Action, adapter_subject};
 use super::sink::Sink;
 use crate::keys::secret::{gateway_secret, pair_secret};
 use crate::keys::{Created, KeySecret, KeyStoreError, make};
-use crate::outbound::probe::{self, Capabilities, ProbeFailure};
+use crate::outbound::probe::{self, Capabilities, KeySetProblem, ProbeFailure};
 use crate::outbound::{Clock, EhrAnswer, EhrClient, EhrOutcome, EhrTokens};
+use crate::protocol::oauth::ehr_refusal::{Discovered, KeySet};
 use crate::snapshot::{Activation, DataAdapter, ObjectKey, Published, Snapshot};
 use crate::values::key::{GatewayIdentity, GatewayKeys, PairIdentity, ParsedKeyPair, Thumbprint};
+use crate::values::url::{AddressPolicy, EndpointUrl};
 
 /// How many questions to the world outside may be under way at once.
 const QUESTIONS_AT_ONCE: usize = 32;
+
+/// How long the EHR's SMART configuration may take when the reason of a refusal is looked for.
+const EXAMINATION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries out actions. A clone shares everything.
 #[derive(Clone)]
@@ -41,6 +47,8 @@ pub enum Done {
     Asked,
     /// What the EHR said to a key that does not sign yet: by the activation's UID.
     Proved(String, EhrOutcome),
+    /// What speaks for one reason or another of a refusal: by the activation's UID.
+    Examined(String, Examined),
     /// What a CapabilityStatement told: by the adapter's UID.
     Adapter(String, Answer<Capabilities>),
     /// Whether a launch URI answers: by the app's UID.
@@ -78,6 +86,9 @@ impl Done {
                 let proofs = findings.proofs.entry(uid).or_default();
                 let after = Asked::after(proofs.get(&key), outcome);
                 proofs.insert(key, after);
+            }
+            Self::Examined(uid, examined) => {
+                findings.examined.insert(uid, examined);
             }
             Self::Adapter(uid, answer) => {
                 let after = probed(findings.adapters.get(&uid), answer);
@@ -125,6 +136,7 @@ impl Actor {
             Action::LookForKey(_)
             | Action::AskEhr(_)
             | Action::ProveKey(..)
+            | Action::Examine(_)
             | Action::ProbeAdapter(_)
             | Action::ProbeLaunch(_)
             | Action::ProbeHealth(_) => &self.asking,
@@ -156,6 +168,10 @@ impl Actor {
             }
             Action::ProveKey(key, thumbprint) => match snapshot.activations.get(&key) {
                 Some(activation) => self.prove(activation, thumbprint).await,
+                None => Done::Obsolete,
+            },
+            Action::Examine(key) => match snapshot.activations.get(&key) {
+                Some(activation) => self.examine(activation).await,
                 None => Done::Obsolete,
             },
             Action::ProbeAdapter(key) => match snapshot.data_adapters.get(&key) {
@@ -305,6 +321,42 @@ impl Actor {
             clock_skew_seconds: None,
         };
         Done::Proved(activation.uid.clone(), outcome)
+    }
+
+    /// Looks at what may be the reason of a refusal: what the EHR says of itself, and whether it can fetch our public key.
+    async fn examine(&self, activation: &Activation) -> Done {
+        let auth = &activation.ehr_authentication;
+        let adapter = &activation.gateway.data_adapter;
+        let looked =
+            tokio::time::timeout(EXAMINATION_PATIENCE, self.tokens.discovery().anew(adapter, auth.client_id()));
+        let discovered = looked.await.ok().and_then(Result::ok).map(|found| Discovered {
+            token_endpoint: found.token_endpoint.as_str().to_owned(),
+            signing_algorithms: found.signing_algorithms.clone(),
+            auth_methods: found.auth_methods.clone(),
+        });
+        let key_set = match auth.key_pair() {
+            Some((pair, Some(signing))) => self.key_set(adapter, &pair.jwks_url, &signing.thumbprint).await,
+            Some((_, None)) | None => KeySet::Unknown,
+        };
+        let credential_digest = activation.credential_digest;
+        Done::Examined(
+            activation.uid.clone(),
+            Examined { credential_digest, at: self.clock.now(), discovered, key_set },
+        )
+    }
+
+    async fn key_set(&self, adapter: &DataAdapter, url: &str, kid: &Thumbprint) -> KeySet {
+        let Ok(url) = EndpointUrl::parse(url) else { return KeySet::Unknown };
+        // Nothing is opened in it: what it lets through is on the public internet, or a name.
+        let internet = AddressPolicy::default();
+        if internet.judge_literal(&url).is_err() && internet.judge_literal(&adapter.fhir_base).is_ok() {
+            return KeySet::OutOfReach;
+        }
+        match probe::key_set(&self.client, &url, &kid.to_string()).await {
+            Ok(()) => KeySet::Holds,
+            Err(KeySetProblem::Unreached(reason)) => KeySet::Unreached(reason),
+            Err(KeySetProblem::Wrong(what)) => KeySet::Wrong(what),
+        }
     }
 
     /// On its own account an adapter has no client ID; its first live activation's, by name, goes along.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::outbound::EhrAnswer;
 use crate::outbound::outcome::{EhrOutcome, about_clocks};
 use crate::outbound::probe::{Capabilities, ProbeFailure};
+use crate::protocol::oauth::ehr_refusal::{Discovered, KeySet};
 use crate::snapshot::{ObjectKey, Published};
 use crate::values::key::Thumbprint;
 
@@ -28,6 +29,8 @@ pub struct Findings {
     pub asked: HashMap<String, Asked>,
     /// By Activation's UID: what its EHR said to keys that don't sign yet.
     pub proofs: HashMap<String, BTreeMap<Thumbprint, Asked>>,
+    /// By Activation's UID: what was looked at when its EHR had refused.
+    pub examined: HashMap<String, Examined>,
     /// By Secret: keys that could not be made or found, or were made just now and are not compiled yet.
     pub keys: BTreeMap<ObjectKey, KeyTrouble>,
     /// Activations whose EHR a person wants asked now.
@@ -68,6 +71,21 @@ pub struct Asked {
     pub failing_since: Option<Timestamp>,
     /// What is to be said of its clock; mostly nothing.
     pub about_clocks: &'static str,
+    /// By how many seconds its clock is ahead of ours, where it tells. Not for status: it differs with every answer.
+    pub clock_skew_seconds: Option<i64>,
+}
+
+/// What was looked at when an EHR had refused, to tell why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// The credentials that it is about.
+    pub credential_digest: [u8; 32],
+    /// When.
+    pub at: Timestamp,
+    /// What the EHR's SMART configuration says; `None`: it could not be read.
+    pub discovered: Option<Discovered>,
+    /// Whether the EHR can fetch our public key.
+    pub key_set: KeySet,
 }
 
 /// A key that could not be made or found.
@@ -105,7 +123,12 @@ impl Asked {
             ),
         };
         let about_clocks = about_clocks(clock_skew_seconds);
-        Self { credential_digest, key, at, answer, failures, failing_since, about_clocks }
+        Self { credential_digest, key, at, answer, failures, failing_since, about_clocks, clock_skew_seconds }
+    }
+
+    /// Whether the EHR refuses.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.answer, EhrAnswer::Refused { .. })
     }
 
     /// Whether the EHR gave a token.
@@ -169,6 +192,7 @@ impl Findings {
         self.health.retain(|uid, _| lives(uid));
         self.asked.retain(|uid, _| lives(uid));
         self.proofs.retain(|uid, _| lives(uid));
+        self.examined.retain(|uid, _| lives(uid));
         self.requests_seen.retain(|uid, _| lives(uid));
         self.requests_answered.retain(|uid, _| lives(uid));
         self.asked_for.retain(|key| snapshot.activations.contains_key(key));

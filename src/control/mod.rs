@@ -307,7 +307,9 @@ fn want(state: &mut State, probe: Probe) {
 fn answer_probes(state: &mut State, published: &Published) {
     let waiting = std::mem::take(&mut state.waiting);
     for probe in waiting {
-        let is_under_way = state.busy.contains(&Action::AskEhr(probe.activation.clone()));
+        // What speaks for this or that reason of a refusal is part of the answer.
+        let asked_for = [Action::AskEhr(probe.activation.clone()), Action::Examine(probe.activation.clone())];
+        let is_under_way = asked_for.iter().any(|action| state.busy.contains(action));
         let exists = published.snapshot.activations.contains_key(&probe.activation);
         if exists && is_under_way {
             state.waiting.push(probe);

@@ -14,6 +14,7 @@ use crate::api::activation::{KeyState, KeyStatus};
 use crate::snapshot::report::Detail;
 use crate::snapshot::resources::{Observed, ObservedActivation};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
+use crate::values::key::Thumbprint;
 
 /// What a pass finds.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub fn pass(
         accepted_before: &accepted_before,
         signing: &signing,
         serving,
+        accepted_keys: accepted_keys(published, findings),
         previous: &told,
         now,
     };
@@ -76,6 +78,17 @@ pub fn pass(
     }
     let observed = observe(published, &previous.observed, &keys, &accepted_before, signing);
     Pass { recorded: Recorded { objects, observed }, plan, steps }
+}
+
+/// The keys that an EHR has accepted, by the adapter's UID: whatever activation it was for.
+fn accepted_keys(published: &Published, findings: &Findings) -> BTreeSet<(String, Thumbprint)> {
+    let accepted = findings.asked.iter().filter(|(_, asked)| asked.is_accepted());
+    accepted
+        .filter_map(|(uid, asked)| {
+            let activation = published.snapshot.activation_by_uid(uid)?;
+            Some((activation.gateway.data_adapter.uid.clone(), asked.key?))
+        })
+        .collect()
 }
 
 /// The keys as compiled, with what was recorded of them last.

@@ -25,6 +25,8 @@ const AFTER_A_DAY: SignedDuration = SignedDuration::from_hours(1);
 const UNUSED_PROOF: SignedDuration = SignedDuration::from_hours(6);
 /// How often adapters and launch links are probed.
 const PROBE: SignedDuration = SignedDuration::from_mins(5);
+/// The shortest time between two looks for the reason why an EHR refuses: each is two requests.
+const EXAMINATION: SignedDuration = SignedDuration::from_secs(30);
 /// How often health is polled.
 const HEALTH: SignedDuration = SignedDuration::from_secs(30);
 /// The first repetition of a failed probe.
@@ -59,6 +61,8 @@ pub enum Action {
     AskEhr(ObjectKey),
     /// Ask the EHR for a token with this key, which does not sign yet.
     ProveKey(ObjectKey, Thumbprint),
+    /// Look for the reason why the EHR refuses.
+    Examine(ObjectKey),
     /// Read the EHR's CapabilityStatement.
     ProbeAdapter(ObjectKey),
     /// Look whether an app's launch URI is a reachable link.
@@ -187,11 +191,13 @@ fn ehr(activation: &Activation, keys: &[KeyStatus], findings: &Findings, now: Ti
         EhrAuthentication::BackendAuth(BackendAuth { client_id: Some(_), signing: Some(signing), .. }) => {
             plan.put(if now_wanted { now } else { ask_due(asked, &activation.uid, now) }, now, ask);
             let signs_now = signing.thumbprint.to_string();
-            let is_refused = asked.is_some_and(|asked| matches!(asked.answer, EhrAnswer::Refused { .. }));
+            let is_refused = asked.is_some_and(Asked::is_refused);
             proofs(activation, keys, &signs_now, is_refused, findings, now, plan);
+            examine(activation, asked, findings, now, plan);
         }
         EhrAuthentication::ClientCredentials(_) => {
             plan.put(if now_wanted { now } else { ask_due(asked, &activation.uid, now) }, now, ask);
+            examine(activation, asked, findings, now, plan);
         }
         // Which key the EHR accepts for users, the first of them tells; a newer one is proved beside it.
         EhrAuthentication::User(User {
@@ -204,6 +210,22 @@ fn ehr(activation: &Activation, keys: &[KeyStatus], findings: &Findings, now: Ti
         | EhrAuthentication::None
         | EhrAuthentication::User(_) => {}
     }
+}
+
+/// After each refusal, but not after each of a hundred requests that an app sends in vain.
+fn examine(activation: &Activation, asked: Option<&Asked>, findings: &Findings, now: Timestamp, plan: &mut Plan) {
+    let Some(asked) = asked.filter(|asked| asked.is_refused()) else { return };
+    let digest = activation.credential_digest;
+    let examined = findings.examined.get(&activation.uid).filter(|examined| examined.credential_digest == digest);
+    let due = match examined {
+        None => now,
+        Some(examined) if examined.at >= asked.at => return,
+        Some(examined) => {
+            let is_lasting = asked.failing_since.is_some_and(|since| asked.at.duration_since(since) >= AFTER_A_DAY);
+            after(examined.at, if is_lasting { PROBE } else { EXAMINATION })
+        }
+    };
+    plan.put(due, now, Action::Examine(activation.key.clone()));
 }
 
 /// Newest to oldest: one that is older than the key in use is tried only when the EHR refuses all newer ones.
@@ -230,7 +252,7 @@ fn proofs(
             .filter(|asked| asked.credential_digest == activation.credential_digest);
         let due = if findings.asked_for.contains(&activation.key) { now } else { ask_due(asked, &key.thumbprint, now) };
         plan.put(due, now, Action::ProveKey(activation.key.clone(), thumbprint));
-        if !asked.is_some_and(|asked| matches!(asked.answer, EhrAnswer::Refused { .. })) {
+        if !asked.is_some_and(Asked::is_refused) {
             return;
         }
     }

@@ -150,7 +150,8 @@ fn cluster(doing: Doing, namespace: &str, name: &str, error: kube::Error) -> Key
     KeyStoreError::Cluster { doing, what, failure: error.into() }
 }
 
-fn secret(key: KeySecret) -> Secret {
+/// The object that a key is in a cluster.
+pub(super) fn secret(key: KeySecret) -> Secret {
     let data: BTreeMap<_, _> =
         key.data.into_iter().map(|(name, bytes)| (name, ByteString(bytes.expose().to_vec()))).collect();
     Secret {
@@ -168,7 +169,8 @@ fn secret(key: KeySecret) -> Secret {
     }
 }
 
-fn key_secret(namespace: &str, name: &str, secret: Secret) -> KeySecret {
+/// The key that is in an object of this name.
+pub(super) fn key_secret(namespace: &str, name: &str, secret: Secret) -> KeySecret {
     let data = secret.data.unwrap_or_default().into_iter().map(|(name, bytes)| (name, SecretBytes::new(bytes.0)));
     KeySecret {
         namespace: namespace.to_owned(),

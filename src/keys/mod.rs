@@ -3,6 +3,7 @@
 //! The promise that everything here serves: **a key that may be registered at an EHR is never overwritten, silently
 //! made anew, or deleted by us.** So a store can create, read and list, and has no verb for anything else.
 
+pub mod backup;
 pub mod directory;
 pub mod kubernetes;
 pub mod make;

@@ -33,6 +33,10 @@ pub struct SmartConfiguration {
     pub issuer: Option<String>,
     /// The EHR's key set, for id_tokens.
     pub jwks_uri: Option<EndpointUrl>,
+    /// What may sign client assertions (`token_endpoint_auth_signing_alg_values_supported`); `None`: not told.
+    pub signing_algorithms: Option<Vec<String>>,
+    /// How clients may prove who they are (`token_endpoint_auth_methods_supported`); `None`: not told.
+    pub auth_methods: Option<Vec<String>>,
     /// The EHR names its issuer in every answer to an authorization request (RFC 9207 §3).
     pub names_issuer: bool,
 }
@@ -74,6 +78,27 @@ impl Discovery {
                 return Ok(Arc::clone(configuration));
             }
         }
+        self.ask(adapter, header, asked).await
+    }
+
+    /// The same, read now whatever is remembered.
+    pub async fn anew(
+        &self,
+        adapter: &DataAdapter,
+        client_id: Option<&str>,
+    ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
+        let header = epic_client_id(adapter, client_id);
+        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
+        self.ask(adapter, header, asked).await
+    }
+
+    async fn ask(
+        &self,
+        adapter: &DataAdapter,
+        header: Option<HeaderValue>,
+        asked: Asked,
+    ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
+        let now = self.clock.elapsed();
         let configuration = Arc::new(self.read(adapter, header).await?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (since, _)| now.saturating_sub(*since) < FRESH);
@@ -157,6 +182,8 @@ fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, 
     Ok(SmartConfiguration {
         token_endpoint: url("token_endpoint")?.ok_or("it has no token_endpoint")?,
         authorization_endpoint: url("authorization_endpoint").unwrap_or_default(),
+        signing_algorithms: words(json, "token_endpoint_auth_signing_alg_values_supported"),
+        auth_methods: words(json, "token_endpoint_auth_methods_supported"),
         issuer: json.get("issuer").and_then(Value::as_str).map(str::to_owned),
         jwks_uri: url("jwks_uri").unwrap_or_default(),
         names_issuer: json
@@ -164,6 +191,20 @@ fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, 
             .and_then(Value::as_bool)
             .unwrap_or_default(),
     })
+}
+
+/// Longest list, and longest word in it, that is taken over: they are shown to people.
+const MOST_WORDS: usize = 16;
+const LONGEST_WORD: usize = 32;
+
+/// A list of plain words; what else stands in it is left out.
+fn words(json: &Value, member: &str) -> Option<Vec<String>> {
+    let is_plain = |word: &&str| {
+        word.len() <= LONGEST_WORD
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
+    let list = json.get(member)?.as_array()?;
+    Some(list.iter().filter_map(Value::as_str).filter(is_plain).take(MOST_WORDS).map(str::to_owned).collect())
 }
 
 impl fmt::Debug for Discovery {

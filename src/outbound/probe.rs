@@ -22,6 +22,9 @@ use crate::values::url::EndpointUrl;
 /// Longest CapabilityStatement that is read, in bytes. Large servers list every resource with every parameter.
 const LONGEST_METADATA: usize = 16 * 1024 * 1024;
 
+/// Longest key set of ours, in bytes: more than any number of revisions makes.
+const LONGEST_KEY_SET: usize = 256 * 1024;
+
 /// Longest time that the body of a CapabilityStatement may take.
 const METADATA_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -168,6 +171,37 @@ pub async fn launch_uri(client: &EhrClient, uri: &EndpointUrl) -> Result<(), Pro
         return Ok(());
     }
     Err(ProbeFailure::new(Code::Unreachable, format!("{uri} answered {}", get.as_u16())))
+}
+
+/// What is wrong with the public key set of ours that an EHR is to fetch, seen from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySetProblem {
+    /// It was not reached. An EHR may reach it all the same: routers do not always let a site call its own public address.
+    Unreached(String),
+    /// What answered is not the key set that holds the key.
+    Wrong(String),
+}
+
+/// Whether the key set that an EHR fetches holds this key.
+pub async fn key_set(client: &EhrClient, url: &EndpointUrl, kid: &str) -> Result<(), KeySetProblem> {
+    let wrong = |what: &str| KeySetProblem::Wrong(format!("{url} {what}"));
+    let unreached = |failure: ProbeFailure| KeySetProblem::Unreached(failure.message);
+    let response = link(client, Method::GET, url).await.map_err(unreached)?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(wrong(&format!("answers {} from here", status.as_u16())));
+    }
+    let body = read_short(response.into_body(), LONGEST_KEY_SET, LINK_TIMEOUTS.idle).await;
+    let body = body.map_err(|error| KeySetProblem::Unreached(format!("{url}: {error}")))?;
+    let set: serde_json::Value =
+        serde_json::from_slice(&body).map_err(|_| wrong("answers something else than a key set"))?;
+    let mut keys = set.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let holds = keys.any(|key| key.get("kid").and_then(serde_json::Value::as_str) == Some(kid));
+    if holds {
+        Ok(())
+    } else {
+        Err(wrong("answers a key set without this key: something else, or an old copy of it, is served there"))
+    }
 }
 
 /// Whether an app's health URI answers with success.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::ObjectKey;
 use crate::values::key::{KeyError, PairIdentity, PairKind, SigningKey, Thumbprint};
 
@@ -50,6 +52,8 @@ pub struct KeyRevision {
     pub certificate_pem: Option<String>,
     /// The certificate's SHA-256 fingerprint, where there is one.
     pub certificate_fingerprint: Option<String>,
+    /// When the certificate begins, where there is one: mostly when the key was made.
+    pub not_before: Option<Timestamp>,
     /// When the certificate ends (RFC 3339), where there is one.
     pub not_after: Option<String>,
 }

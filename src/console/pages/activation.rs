@@ -43,6 +43,7 @@ struct Page {
     gateway: Option<Link>,
     cause: Option<Cause>,
     next_step: Option<String>,
+    likely_causes: Vec<String>,
     ladder: Vec<Rung>,
     chain: Vec<Link>,
     ehr: Option<Ehr>,
@@ -136,6 +137,7 @@ fn page(model: &Model, live: &LiveObject, frame: Frame) -> Page {
         certificate: status
             .certificate_pem
             .map(|_| format!("{}/activations/{name}/certificate.pem", base(&live.object.key.namespace))),
+        likely_causes: status.likely_causes.into_iter().map(|cause| cause.hint).collect(),
         next_step: status.next_step,
         served: status.served,
         jwks_url: status.jwks_url,

@@ -299,6 +299,8 @@ fn the_whole_status_of_an_activation_that_waits_for_its_registration() {
         json!({"type": type_, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
             "lastTransitionTime": NOW})
     };
+    let cause =
+        |cause: &str, likelihood: &str, hint: &str| json!({"cause": cause, "likelihood": likelihood, "hint": hint});
     let expected = json!({
         "observedGeneration": 1,
         "conditions": [
@@ -310,6 +312,14 @@ fn the_whole_status_of_an_activation_that_waits_for_its_registration() {
             condition("Ready", "False", "AwaitingRegistration", "the EHR refuses"),
         ],
         "nextStep": life.told().1,
+        "likelyCauses": [
+            cause("KeyUnknown", "Likely", "The key is less than a day old: Mercy has not got it yet, or it is not registered there."),
+            cause("ClientId", "Possible", "The client ID client-1 may be that of another environment of Mercy: test and production mostly have different ones. Or the key is not registered for it."),
+            cause("Audience", "Possible", "Mercy may stand behind a proxy and expect its inner token URL as the audience: ask its people, and set audience."),
+            cause("Clock", "Possible", "Mercy did not tell its time: see that this machine's clock is right (NTP)."),
+            cause("Algorithm", "Possible", "Mercy does not say whether it takes ES384: RS384 is what most take."),
+            cause("KeyForm", "Possible", "The key may have been registered at Mercy in another form: a file must be the certificate that hearthgate pem prints, a URL must be https://gate.example.org/default/keys/act/jwks.json to the letter."),
+        ],
         "served": "1/1",
         "keys": [{
             "revision": 1, "kid": key.thumbprint, "thumbprint": key.thumbprint, "state": "Pending",

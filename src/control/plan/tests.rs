@@ -3,12 +3,14 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::*;
-use crate::control::findings::KeyTrouble;
+use crate::control::findings::{Examined, KeyTrouble};
 use crate::control::pass::pass;
 use crate::control::sink::Recorded;
 use crate::control::status::Serving;
+use crate::outbound::EhrAnswer;
 use crate::outbound::probe::ProbeFailure;
 use crate::outbound::testing::{World, backend_auth};
+use crate::protocol::oauth::ehr_refusal::KeySet;
 use crate::values::code::Code;
 use crate::values::key::PairKind;
 
@@ -68,6 +70,7 @@ fn asked(world: &World, at: Timestamp, answer: EhrAnswer, failures: u32, failing
         failures,
         failing_since,
         about_clocks: "",
+        clock_skew_seconds: None,
     }
 }
 
@@ -104,6 +107,32 @@ fn what_is_suspended_is_left_alone() {
     assert_eq!(planned(&world, &findings).actions, []);
 }
 
+fn examined(world: &World, at: Timestamp) -> Examined {
+    let credential_digest = world.activation().credential_digest;
+    Examined { credential_digest, at, discovered: None, key_set: KeySet::Holds }
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_looked_for_after_it_and_not_after_each_of_many() {
+    let world = world().backend(Some(TOKEN_URL), Some("client-1"));
+    let looks = |refused_ago: i64, looked_ago: Option<i64>, failing_for: i64| {
+        let mut findings = quiet(&world);
+        let at = ago(refused_ago);
+        let since = at - SignedDuration::from_secs(failing_for);
+        findings.asked.insert("Activation-act".into(), asked(&world, at, refused(), 40, Some(since)));
+        if let Some(seconds) = looked_ago {
+            findings.examined.insert("Activation-act".into(), examined(&world, ago(seconds)));
+        }
+        planned(&world, &findings).actions == [Action::Examine(act())]
+    };
+    assert!(looks(1, None, 0), "never looked");
+    assert!(!looks(5, Some(1), 0), "looked since");
+    assert!(!looks(1, Some(29), 0), "looked a moment before");
+    assert!(looks(1, Some(31), 0));
+    assert!(!looks(1, Some(299), 7200), "it has refused for hours");
+    assert!(looks(1, Some(301), 7200));
+}
+
 #[test]
 fn a_refused_question_is_asked_again_ever_more_rarely() {
     let world = world().backend(Some(TOKEN_URL), Some("client-1"));
@@ -123,6 +152,7 @@ fn a_refused_question_is_asked_again_ever_more_rarely() {
             let at = ago(elapsed);
             let since = at - SignedDuration::from_secs(failing_for);
             findings.asked.insert("Activation-act".into(), asked(&world, at, refused(), failures, Some(since)));
+            findings.examined.insert("Activation-act".into(), examined(&world, at));
             assert_eq!(planned(&world, &findings).actions, expected, "{failures} refusals, {elapsed} s ago");
         }
     }
@@ -147,6 +177,7 @@ fn a_person_who_asks_does_not_wait() {
     let world = world().backend(Some(TOKEN_URL), Some("client-1"));
     let mut findings = quiet(&world);
     findings.asked.insert("Activation-act".into(), asked(&world, now(), refused(), 9, Some(ago(9999))));
+    findings.examined.insert("Activation-act".into(), examined(&world, now()));
     assert_eq!(planned(&world, &findings).actions, []);
     findings.asked_for.insert(act());
     assert_eq!(planned(&world, &findings).actions, [Action::AskEhr(act())]);
@@ -202,10 +233,10 @@ fn keys_are_proved_newest_to_oldest_where_status_is_gone() {
     findings.asked.insert(uid.clone(), asked(&world, now(), away, 1, Some(now())));
     assert_eq!(planned(&world, &findings).actions, []);
     findings.asked.insert(uid.clone(), asked(&world, now(), refused(), 1, Some(now())));
-    assert_eq!(planned(&world, &findings).actions, [prove(2)]);
+    assert_eq!(planned(&world, &findings).actions, [prove(2), Action::Examine(act())]);
     let proof = asked(&world, now(), refused(), 1, Some(now()));
     findings.proofs.entry(uid).or_default().insert(thumbprints[1], Asked { key: Some(thumbprints[1]), ..proof });
-    assert_eq!(planned(&world, &findings).actions, [prove(1)]);
+    assert_eq!(planned(&world, &findings).actions, [prove(1), Action::Examine(act())]);
 }
 
 #[test]

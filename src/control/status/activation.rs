@@ -1,7 +1,7 @@
 //! The status of an Activation: its key, its standing at the EHR, and what a person must do next.
 
 use super::conditions::Conditions;
-use super::{Told, View, ladder};
+use super::{Told, View, ladder, refusal};
 use crate::api::ActivationStatus;
 use crate::api::common::condition;
 use crate::outbound::EhrAnswer;
@@ -30,6 +30,10 @@ pub(super) fn status(
     if let Some(verdict) = ehr {
         conditions.add(verdict);
     }
+    let likely_causes = conditions
+        .get(condition::EHR_AUTHENTICATED)
+        .map(|verdict| refusal::likely_causes(view, report, activation.map(AsRef::as_ref), verdict, told))
+        .unwrap_or_default();
     let keys = view.keys.get(key).cloned().unwrap_or_default();
     let next_step = ladder::next_step(&ladder::Standing {
         report,
@@ -37,6 +41,7 @@ pub(super) fn status(
         activation: activation.map(AsRef::as_ref),
         conditions: &conditions,
         keys: &keys,
+        likely_causes: &likely_causes,
         trouble: activation.and_then(|activation| key_trouble(view, activation)),
     });
     let served = report.is_usable().then(|| {
@@ -47,6 +52,7 @@ pub(super) fn status(
         observed_generation: report.generation,
         conditions: conditions.finish(report, &told.conditions),
         next_step,
+        likely_causes,
         served,
         keys,
         certificate_pem: detail.certificate_pem.clone(),

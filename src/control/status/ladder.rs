@@ -5,7 +5,7 @@
 
 use super::conditions::Conditions;
 use crate::api::ConditionStatus;
-use crate::api::activation::{KeyState, KeyStatus};
+use crate::api::activation::{CauseKind, KeyState, KeyStatus, Likelihood, LikelyCause};
 use crate::api::common::condition;
 use crate::snapshot::report::{ActivationDetail, Verdict};
 use crate::snapshot::{Activation, EhrAuthentication, Finding, Report};
@@ -18,6 +18,8 @@ pub(super) struct Standing<'pass> {
     pub(super) activation: Option<&'pass Activation>,
     pub(super) conditions: &'pass Conditions,
     pub(super) keys: &'pass [KeyStatus],
+    /// Why the EHR refuses, likeliest first; empty where it does not.
+    pub(super) likely_causes: &'pass [LikelyCause],
     /// Why a key that should be there cannot be made.
     pub(super) trouble: Option<String>,
 }
@@ -108,6 +110,9 @@ impl Standing<'_> {
             format!("hearthgate probe {} asks it again now", self.name())
         };
         let registration = self.what_to_register();
+        if let Some(hint) = self.telling_cause() {
+            return Some(format!("{hint} Then {again}."));
+        }
         let step = match reason {
             reason if reason == Code::ClientIdMissing.reason() => format!(
                 "Register the app at {ehr} with {}, and put the client ID that it gives into \
@@ -137,6 +142,15 @@ impl Standing<'_> {
             _ => format!("Wait a few seconds: {ehr} is being asked for a token."),
         };
         Some(step)
+    }
+
+    /// What to do about a refusal, where something is known to speak for one cause. That the key is not registered yet is
+    /// what it mostly is, and what the ladder says anyhow.
+    fn telling_cause(&self) -> Option<&str> {
+        let first = self.likely_causes.first()?;
+        let is_told = first.likelihood == Likelihood::Evident
+            || (first.likelihood == Likelihood::Likely && first.cause != CauseKind::KeyUnknown);
+        is_told.then_some(first.hint.as_str())
     }
 
     /// A newer key that the EHR has not accepted yet.

@@ -5,6 +5,7 @@
 mod activation;
 mod conditions;
 mod ladder;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::api::{AppStatus, Condition, ConditionStatus, DataAdapterStatus, Gatew
 use crate::snapshot::report::{Detail, Verdict};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published, Report};
 use crate::values::code::Code;
+use crate::values::key::Thumbprint;
 
 /// Statuses, by kind, namespace and name.
 pub type Statuses = Vec<Arc<ObjectStatus>>;
@@ -110,6 +112,8 @@ pub struct View<'pass> {
     pub signing: &'pass BTreeMap<String, u32>,
     /// Who serves.
     pub serving: &'pass Serving,
+    /// Keys that an EHR has accepted, by the adapter's UID.
+    pub accepted_keys: BTreeSet<(String, Thumbprint)>,
     /// What was told last.
     pub previous: &'pass HashMap<&'pass ObjectReference, &'pass Arc<ObjectStatus>>,
     /// This moment.

@@ -104,6 +104,24 @@ impl EhrTokenError {
         }
     }
 
+    /// What the platform's people may know besides the sentence: the EHR's own words, and by how many seconds its clock is
+    /// ahead of ours.
+    pub(super) fn for_the_log(&self) -> (Option<&str>, Option<i64>) {
+        match self {
+            Self::Refused { description, clock_skew_seconds, .. } => (description.as_deref(), *clock_skew_seconds),
+            Self::KeyUnready
+            | Self::ClientIdMissing
+            | Self::NeedsUser
+            | Self::Unreachable { .. }
+            | Self::TlsFailed { .. }
+            | Self::Timeout { .. }
+            | Self::Unavailable { .. }
+            | Self::AddressNotAllowed { .. }
+            | Self::UnusableAnswer { .. }
+            | Self::Interrupted => (None, None),
+        }
+    }
+
     /// The code of the refusal that a request gets for it.
     pub const fn request_code(&self) -> Code {
         match self {

@@ -351,7 +351,9 @@ impl Sharing {
         }
         self.record(activation, &exchanged, key);
         let granted = exchanged.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?error.detail(), "no token of the EHR");
+            let (description, clock_skew_seconds) = error.for_the_log();
+            let activation = &activation.key;
+            tracing::warn!(%activation, %error, description, clock_skew_seconds, "no token of the EHR");
         })?;
         self.hold(&granted, started)
     }

@@ -71,7 +71,9 @@ impl EhrTokens {
             shared.record(activation, &exchanged, signing.map(|key| key.thumbprint));
         }
         let granted = exchanged.answer.inspect_err(|error| {
-            tracing::warn!(activation = %activation.key, %error, detail = ?error.detail(), "no token of the EHR for a user");
+            let (description, clock_skew_seconds) = error.for_the_log();
+            let activation = &activation.key;
+            tracing::warn!(%activation, %error, description, clock_skew_seconds, "no token of the EHR for a user");
         })?;
         Ok(UserTokens {
             access_token: granted.access_token,

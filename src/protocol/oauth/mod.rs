@@ -8,6 +8,7 @@ pub mod client_authentication;
 pub mod client_credentials;
 pub mod discovery;
 pub mod ehr_launch;
+pub mod ehr_refusal;
 pub mod error;
 pub mod id_token;
 pub mod introspection;

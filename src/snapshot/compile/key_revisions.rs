@@ -9,7 +9,7 @@ use super::super::{Finding, ObjectKey};
 use super::lookup::Lookup;
 use crate::api::activation::KeyPairSecretReference;
 use crate::values::code::Code;
-use crate::values::key::{KeyError, PairIdentity, PairKind, ParsedKeyPair, annotation, file};
+use crate::values::key::{Certificate, KeyError, PairIdentity, PairKind, ParsedKeyPair, annotation, file};
 
 /// What exists, oldest first, and what is wrong with the wanted revision. The fault's field is what follows that of the
 /// key pair.
@@ -132,6 +132,7 @@ fn revision(revision: u32, secret_name: &str, parsed: &ParsedKeyPair) -> KeyRevi
         signing: parsed.signing().clone(),
         certificate_pem: certificate.map(|certificate| certificate.pem().into()),
         certificate_fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
+        not_before: certificate.map(Certificate::not_before),
         not_after: certificate.map(|certificate| certificate.not_after().to_string()),
     }
 }

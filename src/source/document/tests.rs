@@ -139,7 +139,7 @@ fn bombs() -> Vec<(String, String)> {
     }
     for depth in [101, 500, 5_000, 50_000, 500_000] {
         bombs.push((format!("{depth} brackets"), "[".repeat(depth)));
-        bombs.push((format!("{depth} pairs of brackets"), "[".repeat(depth) + &"]".repeat(depth)));
+        bombs.push((format!("{depth} pairs of brackets"), format!("{}{}", "[".repeat(depth), "]".repeat(depth))));
         bombs.push((format!("{depth} braces"), "{a: ".repeat(depth.min(250_000))));
         bombs.push((format!("{depth} dashes"), "- ".repeat(depth.min(500_000))));
         bombs.push((format!("{depth} question marks"), "? ".repeat(depth.min(500_000))));
@@ -158,7 +158,7 @@ fn bombs() -> Vec<(String, String)> {
     let alias_list = format!("a: &a x\nb: [{}]", vec!["*a"; 501].join(", "));
     bombs.push(("501 aliases".into(), alias_list));
     for depth in [60, 99] {
-        let nested = "[".repeat(depth) + &"]".repeat(depth);
+        let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         bombs.push((
             format!("depth through aliases, {depth}"),
             format!("a: &a {nested}\nb: &b {}*a{}\nc: [[[[*b]]]]", "[".repeat(50), "]".repeat(50)),

@@ -16,6 +16,7 @@ use super::{KeyProblem, PublicKey, pem};
 pub struct Certificate {
     pem: String,
     fingerprint: CertificateFingerprint,
+    not_before: Timestamp,
     not_after: Timestamp,
     public: PublicKey,
 }
@@ -37,6 +38,8 @@ impl Certificate {
         Ok(Self {
             pem: pem::encode(pem::CERTIFICATE, &der).to_string(),
             fingerprint: CertificateFingerprint(fingerprint),
+            not_before: Timestamp::from_second(certificate.validity().not_before.timestamp())
+                .map_err(|_| KeyProblem::NotACertificate)?,
             not_after: Timestamp::from_second(certificate.validity().not_after.timestamp())
                 .map_err(|_| KeyProblem::NotACertificate)?,
             public: PublicKey::from_spki(certificate.public_key().raw)?,
@@ -51,6 +54,11 @@ impl Certificate {
     /// Its SHA-256 fingerprint.
     pub fn fingerprint(&self) -> CertificateFingerprint {
         self.fingerprint
+    }
+
+    /// The first moment of its validity: of a certificate of ours, when its key was made.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// The last moment of its validity.

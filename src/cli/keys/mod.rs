@@ -1,0 +1,147 @@
+//! `hearthgate keys`: what keys there are, and backups of them.
+
+mod export;
+mod import;
+mod list;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::Outcome;
+use super::cluster::{ClusterError, ClusterOptions};
+use crate::keys::directory::DirectoryKeyStore;
+use crate::keys::kubernetes::SecretKeyStore;
+use crate::keys::{KeySecret, KeyStore, KeyStoreError, Listing};
+
+/// List the keys of an installation, back them up, and restore them.
+///
+/// Of a standalone server with --state, which is DIR/.hearthgate unless serve was told otherwise; else of the cluster.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hearthgate keys list --state clinic/.hearthgate\n  hearthgate keys export --passphrase-file phrase.txt --output keys.age\n  hearthgate keys import keys.age --passphrase-file phrase.txt"
+)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    List(list::List),
+    Export(export::Export),
+    Import(import::Import),
+}
+
+impl Keys {
+    pub(super) fn run(self) -> Outcome {
+        match self.what {
+            What::List(command) => command.run(),
+            What::Export(command) => command.run(),
+            What::Import(command) => command.run(),
+        }
+    }
+}
+
+/// Whose keys.
+#[derive(Clone, Debug, Args)]
+struct Place {
+    /// The state directory of a standalone server [default: the keys of the cluster]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterOptions,
+}
+
+/// Why nothing can be done.
+#[derive(Debug, thiserror::Error)]
+enum KeysError {
+    /// It is not there.
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    /// It cannot be written.
+    #[error("cannot write {path}: {error}", path = .path.display())]
+    Write { path: PathBuf, error: std::io::Error },
+    /// It exists, and may be the only copy of something.
+    #[error("{path} exists, and is not overwritten: choose another name", path = .0.display())]
+    Exists(PathBuf),
+    /// Nothing is given to encrypt with, or to open with.
+    #[error("give {0}")]
+    NoKey(&'static str),
+    /// Whoever has the file can try all of them.
+    #[error("the passphrase in {path} has {found} characters: {least} at least", path = .path.display())]
+    TooShort { path: PathBuf, found: usize, least: usize },
+    /// There is no cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The store says no.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+    /// Some keys are broken.
+    #[error("{0} keys are damaged and would be missing: see above, or leave them out with --without-damaged")]
+    Damaged(usize),
+    /// There is nothing to keep.
+    #[error("there is no key in {0}")]
+    Nothing(String),
+}
+
+/// Somewhere that keys are kept.
+struct Opened {
+    store: Box<dyn KeyStore>,
+    /// For people.
+    name: String,
+    cluster: ClusterOptions,
+}
+
+impl Place {
+    async fn open(&self) -> Result<Opened, KeysError> {
+        let cluster = self.cluster.clone();
+        if let Some(state) = &self.state {
+            let store = Box::new(DirectoryKeyStore::new(state.join("keys")));
+            return Ok(Opened { store, name: state.join("keys").display().to_string(), cluster });
+        }
+        let found = cluster.connect().await?;
+        let name = match found.namespaces.iter().cloned().collect::<Vec<_>>().as_slice() {
+            [] => "the cluster".to_owned(),
+            namespaces => format!("the cluster's namespaces {}", namespaces.join(", ")),
+        };
+        let store = Box::new(SecretKeyStore::new(found.client, found.namespaces));
+        Ok(Opened { store, name, cluster })
+    }
+}
+
+impl Opened {
+    /// The keys of the namespaces that were asked for.
+    async fn list(&self) -> Result<Listing, KeysError> {
+        let mut listing = self.store.list().await?;
+        listing.keys.retain(|key| self.wants(key));
+        Ok(listing)
+    }
+
+    fn wants(&self, key: &KeySecret) -> bool {
+        self.cluster.covers(&key.namespace)
+    }
+}
+
+/// A file's bytes; `-` is standard input.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    let failed = |error| KeysError::Read { path: path.to_owned(), error };
+    let mut bytes = Zeroizing::new(Vec::new());
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        *bytes = std::fs::read(path).map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+/// A passphrase: the file's text without line breaks at its end.
+fn passphrase(path: &Path) -> Result<SecretString, KeysError> {
+    let bytes = read(path)?;
+    let failed = |error| KeysError::Read { path: path.to_owned(), error: std::io::Error::other(error) };
+    let text = std::str::from_utf8(&bytes).map_err(failed)?;
+    Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+}
