@@ -1,22 +1,26 @@
 //! EHR tokens against the simulated EHR, which is as strict as Epic and shares no code with us.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hearthgate::control::sink::directory::DirectorySink;
+use hearthgate::control::{Control, Serving, Tools};
 use hearthgate::keys::make::make_pair;
 use hearthgate::keys::secret::pair_secret;
-use hearthgate::outbound::{EhrClient, EhrTokenError, EhrTokens, SystemClock};
+use hearthgate::outbound::{Clock, EhrClient, EhrTokenError, EhrTokens, SystemClock};
 use hearthgate::sandbox::{Credential, Handle, Registration, Sandbox, Settings, Verdict};
 use hearthgate::snapshot::resources::{Secret, SecretUse};
-use hearthgate::snapshot::{Activation, ObjectKey, Platform, Resources, compile};
+use hearthgate::snapshot::{Activation, ObjectKey, Platform, Published, Resources, compile};
 use hearthgate::values::key::{PairIdentity, PairKind};
 use hearthgate::values::secret::SecretBytes;
 use hearthgate::values::url::{AddressPolicy, EndpointUrl};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const CLIENT_ID: &str = "client-1";
@@ -66,6 +70,11 @@ fn platform() -> Platform {
 
 /// An activation with this method, and the key pair of that kind if one is wanted.
 fn activation(ehr: &Handle, system: &Value, kind: Option<PairKind>) -> Arc<Activation> {
+    Arc::clone(installation(ehr, system, kind).snapshot.activations.get(&ObjectKey::new("default", "act")).unwrap())
+}
+
+/// The same, with all that belongs to it.
+fn installation(ehr: &Handle, system: &Value, kind: Option<PairKind>) -> Published {
     let mut resources = Resources::default();
     let adapter = json!({"dataSourceType": "EpicR4External", "fhirBaseUrl": ehr.fhir_base_url()});
     resources.data_adapters.extend([object("DataAdapter", "ehr", &adapter)]);
@@ -85,8 +94,8 @@ fn activation(ehr: &Handle, system: &Value, kind: Option<PairKind>) -> Arc<Activ
         resources.secrets.extend([secret(&pair.name, SecretUse::KeyPair, pair.annotations, pair.data)]);
     }
     let (snapshot, reports) = compile(&resources, &platform());
-    let found = snapshot.activations.get(&ObjectKey::new("default", "act"));
-    Arc::clone(found.unwrap_or_else(|| panic!("{reports:#?}")))
+    assert!(snapshot.activations.contains_key(&ObjectKey::new("default", "act")), "{reports:#?}");
+    Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() }
 }
 
 fn tokens() -> EhrTokens {
@@ -196,4 +205,49 @@ async fn read_a_patient(
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
     EhrClient::new(platform().addresses).send(adapter, request).await.unwrap().status()
+}
+
+/// A machine whose clock somebody has set ten minutes ahead.
+#[derive(Debug)]
+struct Ahead;
+
+impl Clock for Ahead {
+    fn now(&self) -> jiff::Timestamp {
+        SystemClock.now() + Duration::from_secs(600)
+    }
+
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_told_as_the_reason_of_the_refusal() {
+    let ehr = sandbox().await;
+    let published_now = installation(&ehr, &backend_auth("RS384"), Some(PairKind::Rsa2048));
+    let activation = &published_now.snapshot.activations[&ObjectKey::new("default", "act")];
+    let (pair, _) = activation.ehr_authentication.key_pair().unwrap();
+    register(&ehr, Credential::JwksUrl(published(pair.jwks.clone()).await));
+    let state = tempfile::tempdir().unwrap();
+    let opened = DirectorySink::open(state.path()).await.unwrap();
+    let client = EhrClient::new(platform().addresses);
+    let tools = Tools {
+        sink: Arc::new(opened.sink),
+        tokens: EhrTokens::new(client.clone(), Arc::new(Ahead), Arc::default()),
+        client,
+        clock: Arc::new(Ahead),
+        serving: watch::channel(Serving::Here).1,
+    };
+    let (_publish, inputs) = watch::channel(Some(Arc::new(published_now)));
+    let (control, handle) = Control::new(tools, inputs, opened.recorded);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(control.run(stop.clone()));
+    let told = handle.probe_now(ObjectKey::new("default", "act")).await.unwrap().status;
+    stop.cancel();
+    running.await.unwrap();
+
+    let first = &told["likelyCauses"][0];
+    assert_eq!((first["cause"].as_str(), first["likelihood"].as_str()), (Some("Clock"), Some("Evident")), "{told:#}");
+    let next_step = told["nextStep"].as_str().unwrap();
+    assert!(next_step.contains("clock is more than half a minute behind ours"), "{next_step}");
 }

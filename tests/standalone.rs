@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use serde_json::json;
+use support::backup::Backup;
 use support::standalone::Standalone;
 
 const SECRET: &str = "quickstart-secret-for-tests-only";
@@ -446,4 +447,77 @@ async fn the_admin_listener_tells_health_metrics_and_status() {
     assert!(metrics.text.ends_with("# EOF\n"), "{}", metrics.text);
     let rebound = server.client.get(server.admin("/status")).header("Host", "attacker.example");
     assert_eq!(server.send(rebound).await.status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn keys_of_a_backup_are_adopted_in_an_empty_state_directory() {
+    let mut server = Standalone::start("quickstart").await;
+    server.wait_condition("Activation", "schedule-sync-at-epic", "Ready", "True", "Ready").await;
+    let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
+    let before = (server.client_id("schedule-sync").await, activation["status"]["keys"][0]["thumbprint"].clone());
+    let state = server.state();
+    let place = ["--state", state.to_str().unwrap()];
+    let backup = Backup::new();
+    backup.export(&place);
+
+    server.terminate();
+    std::fs::remove_dir_all(&state).unwrap();
+    let restored = backup.import(&place);
+    assert!(restored.contains("default/schedule-sync-at-epic-key-1: restored"), "{restored}");
+    server.kill_and_restart().await;
+    server.wait_condition("Activation", "schedule-sync-at-epic", "Ready", "True", "Ready").await;
+    let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
+    let after = (server.client_id("schedule-sync").await, activation["status"]["keys"][0]["thumbprint"].clone());
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_word_is_explained_by_what_can_be_seen() {
+    let server = Standalone::start_with("quickstart", &["--sandbox-register", "manual"]).await;
+    let likeliest = async |cause: &str| {
+        server
+            .eventually(&format!("the likeliest cause is {cause}"), || async {
+                let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
+                activation["status"]["likelyCauses"][0]["cause"] == cause
+            })
+            .await;
+        let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        (text(&activation["status"]["likelyCauses"][0]["hint"]), text(&activation["status"]["nextStep"]))
+    };
+    let (hint, next_step) = likeliest("KeyUnknown").await;
+    assert!(hint.contains("less than a day old"), "{hint}");
+    assert!(next_step.starts_with("Register the JWKS URL"), "{next_step}");
+
+    // Registered, and still refused, with the same bare word.
+    let jwks_url = server.public("/default/keys/schedule-sync-at-epic/jwks.json");
+    let registration = json!({ "clientId": "7b0f6e0e-9d4d-4c55-8a4b-5f4f3b0c9a11", "jwksUrl": jwks_url });
+    let registered = server.client.post(server.sandbox("/sandbox/clients")).json(&registration);
+    assert!(server.send(registered).await.status.is_success());
+    server.edit(
+        "activation.yaml",
+        "        appName: Schedule Sync",
+        "        appName: Schedule Sync\n        audience: https://inner.example.org/oauth2/token",
+    );
+    let (hint, next_step) = likeliest("Audience").await;
+    let token_url = server.sandbox("/interconnect/oauth2/token");
+    assert!(hint.contains("https://inner.example.org/oauth2/token") && hint.contains(&token_url), "{hint}");
+    assert!(next_step.starts_with(&hint), "{next_step}");
+
+    server.edit("activation.yaml", "        audience: https://inner.example.org/oauth2/token\n", "");
+    let client_id = server.client_id("schedule-sync").await;
+    server.edit("activation.yaml", "7b0f6e0e-9d4d-4c55-8a4b-5f4f3b0c9a11", &client_id);
+    let (hint, _) = likeliest("ClientId").await;
+    assert!(hint.contains("is the client ID of App schedule-sync at this gateway"), "{hint}");
+
+    server.edit("activation.yaml", &client_id, "schedule-sync");
+    server
+        .eventually("the form of the client ID is told", || async {
+            let activation = server.object("Activation", "schedule-sync-at-epic").await.unwrap();
+            activation["status"]["likelyCauses"][0]["hint"].as_str().is_some_and(|hint| hint.contains("UUIDs"))
+        })
+        .await;
+    let status = server.run(&["status", "schedule-sync-at-epic"]);
+    let printed = String::from_utf8(status.stdout).unwrap();
+    assert!(printed.contains("likely because") && printed.contains("theirs are UUIDs"), "{printed}");
 }

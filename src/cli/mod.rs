@@ -11,6 +11,7 @@ mod completions;
 mod console;
 mod crds;
 mod desk;
+mod doctor;
 mod env;
 mod excerpt;
 mod explain;
@@ -86,6 +87,7 @@ enum Command {
     Handoff(handoff::HandoffCommand),
     Env(env::Env),
     Keys(keys::Keys),
+    Doctor(doctor::Doctor),
     Audit(audit::Audit),
     Completions(completions::Completions),
     Man(man::Man),
@@ -128,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Handoff(command) => command.run(),
         Command::Env(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Audit(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {

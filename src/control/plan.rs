@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::findings::{Asked, Findings, KeyTrouble, Probed};
 use super::rotate::candidates;
 use crate::api::activation::{KeyState, KeyStatus};
-use crate::outbound::EhrAnswer;
 use crate::snapshot::activation::{BackendAuth, User, UserCredential};
 use crate::snapshot::{Activation, App, DataAdapter, EhrAuthentication, ObjectKey, Published};
 use crate::values::key::{GatewayIdentity, PairIdentity, Thumbprint};
@@ -75,7 +74,7 @@ impl Action {
     /// The activation whose EHR it asks.
     pub const fn asked(&self) -> Option<&ObjectKey> {
         match self {
-            Self::AskEhr(activation) | Self::ProveKey(activation, _) => Some(activation),
+            Self::AskEhr(activation) | Self::ProveKey(activation, _) | Self::Examine(activation) => Some(activation),
             Self::CreatePairKey { .. }
             | Self::CreateGatewayKey { .. }
             | Self::LookForKey(_)

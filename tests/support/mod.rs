@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+pub mod backup;
 pub mod chart;
 pub mod clinic;
 pub mod control_plane;

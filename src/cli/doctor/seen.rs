@@ -8,7 +8,7 @@ use reqwest::Client;
 use reqwest::header::DATE;
 use serde_json::Value;
 
-use super::super::live::LiveOptions;
+use super::super::live::{LiveOptions, Place};
 use super::check::{Check, Group};
 use crate::api::{ActivationStatus, GatewayStatus};
 use crate::snapshot::Kind;
@@ -23,7 +23,8 @@ const TOLERABLE: i64 = 30;
 
 /// Whether the server that is asked is alive and ready.
 pub(super) async fn server(live: &LiveOptions) -> Vec<Check> {
-    let Some(server) = live.server() else { return Vec::new() };
+    let Place::Server(server) = live.place() else { return Vec::new() };
+    let server = server.trim_end_matches('/');
     let Some(client) = client() else { return Vec::new() };
     let Ok(live) = client.get(format!("{server}/livez")).send().await else {
         // Told when its status is asked for.

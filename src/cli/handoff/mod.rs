@@ -271,7 +271,7 @@ fn endpoint(url: &TokenUrl, adapter: &crate::snapshot::DataAdapter) -> Fact {
 fn proof(credential: &UserCredential) -> String {
     match credential {
         UserCredential::Public => "PKCE (S256), without a secret: a public client".to_owned(),
-        UserCredential::Secret(_) => "a client secret of yours, and PKCE (S256)".to_owned(),
+        UserCredential::Secret { .. } => "a client secret of yours, and PKCE (S256)".to_owned(),
         UserCredential::KeyPair { pair, .. } => {
             format!("a signed JWT, {} (private_key_jwt), and PKCE (S256)", pair.kind.algorithm())
         }

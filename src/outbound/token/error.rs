@@ -79,14 +79,6 @@ fn said(error: Option<&str>) -> String {
 }
 
 impl EhrTokenError {
-    /// What the platform's people may know besides the sentence.
-    pub(super) const fn detail(&self) -> Option<(Option<&String>, Option<i64>)> {
-        match self {
-            Self::Refused { description, clock_skew_seconds, .. } => Some((description.as_ref(), *clock_skew_seconds)),
-            _ => None,
-        }
-    }
-
     /// How long the EHR asks to wait before the next question.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
