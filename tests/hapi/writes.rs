@@ -232,9 +232,9 @@ async fn a_patients_app_writes_the_patients_own_records_alone() {
     // Away to another patient it cannot go, nor can another's come.
     changed["subject"] = json!({"reference": "Patient/patient-3"});
     assert_eq!(clinic.write(&token, "PUT", &place, &changed).await.status, StatusCode::FORBIDDEN);
-    let mut taken = clinic.hapi.get("/Observation/observation-3-0").await.json();
-    taken["subject"] = json!({"reference": format!("Patient/{PATIENT}")});
-    let stolen = clinic.write(&token, "PUT", "/Observation/observation-3-0", &taken).await;
+    let mut theirs = clinic.hapi.get("/Observation/observation-3-0").await.json();
+    theirs["subject"] = json!({"reference": format!("Patient/{PATIENT}")});
+    let stolen = clinic.write(&token, "PUT", "/Observation/observation-3-0", &theirs).await;
     assert_eq!(stolen.status, StatusCode::NOT_FOUND, "{}", stolen.text);
     let delete = async |path: &str| clinic.send(clinic.request("DELETE", path, &token)).await.status;
     assert_eq!(delete("/Observation/observation-3-0").await, StatusCode::NOT_FOUND);

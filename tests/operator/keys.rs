@@ -117,7 +117,7 @@ async fn with_no_new_keys_nothing_is_made() {
 #[tokio::test]
 async fn keys_of_a_backup_are_adopted_in_an_empty_cluster() {
     let plane = ControlPlane::shared().await;
-    let (installation, mut operator) = Installation::start(plane, 1).await;
+    let (installation, mut running) = Installation::start(plane, 1).await;
     installation.climb().await;
     let (before, secrets) = (installation.keys().await, installation.key_secrets().await);
     let client_id = installation.get("smartapp", "schedule-sync").await.unwrap()["status"]["clientId"].clone();
@@ -127,7 +127,7 @@ async fn keys_of_a_backup_are_adopted_in_an_empty_cluster() {
     backup.export(&place);
 
     // Nothing is left of it: neither what it is told to be, nor its keys.
-    operator.kill();
+    running.kill();
     installation.kubectl(&["delete", "activations,smartapps,fhirgateways,dataadapters", "--all"]).await;
     installation.kubectl(&["delete", "secrets", "-l", "hearthgate.dev/use in (key-pair,gateway-signing)"]).await;
     assert_eq!(installation.key_secrets().await, Vec::<String>::new());
@@ -135,7 +135,7 @@ async fn keys_of_a_backup_are_adopted_in_an_empty_cluster() {
     let told = backup.import(&place);
     assert!(told.contains("schedule-sync-at-epic-key-1: restored"), "{told}");
     installation.apply(&installation.quickstart()).await;
-    operator.restart();
+    running.restart();
     // The EHR still knows the key: nobody registers anything again.
     installation.wait_ready().await;
     assert_eq!(installation.keys().await[0].1, before[0].1);
