@@ -117,31 +117,31 @@ async fn with_no_new_keys_nothing_is_made() {
 #[tokio::test]
 async fn keys_of_a_backup_are_adopted_in_an_empty_cluster() {
     let plane = ControlPlane::shared().await;
-    let (installation, mut running) = Installation::start(plane, 1).await;
+    let (installation, mut operator) = Installation::start(plane, 1).await;
     installation.climb().await;
     let (before, secrets) = (installation.keys().await, installation.key_secrets().await);
     let client_id = installation.get("smartapp", "schedule-sync").await.unwrap()["status"]["clientId"].clone();
     let kubeconfig = plane.kubeconfig(ADMIN).await;
-    let place = ["--kubeconfig", kubeconfig.to_str().unwrap(), "-n", &installation.namespace];
+    let options = ["--kubeconfig", kubeconfig.to_str().unwrap(), "-n", &installation.namespace];
     let backup = Backup::new();
-    backup.export(&place);
+    backup.export(&options);
 
     // Nothing is left of it: neither what it is told to be, nor its keys.
-    running.kill();
+    operator.kill();
     installation.kubectl(&["delete", "activations,smartapps,fhirgateways,dataadapters", "--all"]).await;
     installation.kubectl(&["delete", "secrets", "-l", "hearthgate.dev/use in (key-pair,gateway-signing)"]).await;
     assert_eq!(installation.key_secrets().await, Vec::<String>::new());
 
-    let told = backup.import(&place);
+    let told = backup.import(&options);
     assert!(told.contains("schedule-sync-at-epic-key-1: restored"), "{told}");
     installation.apply(&installation.quickstart()).await;
-    running.restart();
+    operator.restart();
     // The EHR still knows the key: nobody registers anything again.
     installation.wait_ready().await;
     assert_eq!(installation.keys().await[0].1, before[0].1);
     assert_eq!(installation.key_secrets().await, secrets);
     let app = installation.get("smartapp", "schedule-sync").await.unwrap();
     assert_eq!(app["status"]["clientId"], client_id);
-    let again = backup.import(&place);
+    let again = backup.import(&options);
     assert!(again.contains("schedule-sync-at-epic-key-1: is there already"), "{again}");
 }
