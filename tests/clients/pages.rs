@@ -75,4 +75,5 @@ async fn everybody_learns_what_went_wrong() {
     assert_for_everybody(&browser, "refused-by-the-ehr", "This cannot go on").await;
     browser.open(&format!("{}/oauth2/authorize?client_id=nobody", clinic.issuer())).await;
     assert_for_everybody(&browser, "refused-by-the-gateway", "The app cannot be opened").await;
+    browser.quit().await;
 }
