@@ -97,7 +97,10 @@ fn keys(status: &LiveStatus, now: Timestamp) -> Vec<Check> {
         }
     }
     if !secrets.is_empty() {
-        let finding = format!("{} key pairs are there and may be used", secrets.len());
+        let finding = match secrets.len() {
+            1 => "the one key pair is there and may be used".to_owned(),
+            several => format!("all {several} key pairs are there and may be used"),
+        };
         let hint = "Nothing here can tell whether they are backed up: hearthgate keys export does it, once for each new revision.";
         checks.push(Check::fine(Group::Keys, finding).with_hint(hint));
     }
@@ -194,7 +197,7 @@ mod tests {
         let backup = "Nothing here can tell whether they are backed up: hearthgate keys export does it, once for each new revision.";
         let expected = [
             (State::Fine, "2 of 2 objects are in order".to_owned(), vec![]),
-            (State::Fine, "1 key pairs are there and may be used".to_owned(), vec![backup.to_owned()]),
+            (State::Fine, "the one key pair is there and may be used".to_owned(), vec![backup.to_owned()]),
             (State::Fine, "DataAdapter default/epic is reached, FHIR 4.0.1, Epic May 2026".to_owned(), vec![]),
             (State::Fine, "Activation default/act: the EHR accepted a token request".to_owned(), vec![]),
         ];
