@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn definitions_at_the_ehrs_address_are_at_the_gateways() {
-        let world = test_support::World::before("https://ehr.example.org/fhir");
+        let world = test_support::World::before("https://ehr.example.org");
         let snapshot = world.set("Gateway", "epic", "operations", json!(["$everything"])).compile();
         let gateway = &snapshot.gateways[&ObjectKey::new("default", "epic")];
         let statement = |base: &str, beside: &str| {
