@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-const CLIENT_ID: &str = "client-1";
+// As Epic gives them.
+const CLIENT_ID: &str = "0f2a7c7e-5f0e-4b7e-9a51-3c1d8e6b2f40";
 
 async fn sandbox() -> Handle {
     let settings = Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() };
