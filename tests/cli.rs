@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use rstest::rstest;
 
 fn hearthgate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hearthgate"))
@@ -259,4 +261,20 @@ fn a_shell_is_told_the_names_of_objects() {
     assert_eq!(completed(&["hearthgate", "why", "le"]), ["letters"]);
     assert_eq!(completed(&["hearthgate", "rotate", "e"]), ["epic"]);
     assert!(completed(&["hearthgate", "explain", "HG400"]).contains(&"HG4001".to_owned()));
+}
+
+#[rstest]
+#[case(&["crds"])]
+#[case(&["man"])]
+#[case(&["check", "examples/quickstart", "-o", "sarif"])]
+fn whoever_closes_the_pipe_has_read_enough(#[case] arguments: &[&str]) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_hearthgate"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }

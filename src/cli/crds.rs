@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Outcome;
+use super::{Outcome, print_document};
 use crate::api::crd;
 
 /// Print the CustomResourceDefinitions of the four kinds.
@@ -17,7 +17,7 @@ pub(super) struct Crds {}
 impl Crds {
     #[expect(clippy::unused_self, reason = "every command runs itself")]
     pub(super) fn run(self) -> Outcome {
-        print!("{}", crd::to_yaml()?);
+        print_document(crd::to_yaml()?.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 }

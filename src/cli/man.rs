@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Outcome, command};
+use super::{Outcome, command, print_document};
 
 /// Print the manual page, or write those of all commands into a directory.
 #[derive(Debug, Args)]
@@ -44,7 +44,9 @@ impl Man {
             page = page.find_subcommand(name).ok_or_else(|| ManError::NoCommand(self.command.join(" ")))?;
         }
         let name = page.get_display_name().unwrap_or("hearthgate").to_owned();
-        clap_mangen::Man::new(page.clone()).title(name).render(&mut std::io::stdout())?;
+        let mut rendered = Vec::new();
+        clap_mangen::Man::new(page.clone()).title(name).render(&mut rendered)?;
+        print_document(&rendered)?;
         Ok(ExitCode::SUCCESS)
     }
 }

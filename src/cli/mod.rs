@@ -47,6 +47,7 @@ mod traces;
 mod why;
 
 use std::error::Error;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -142,6 +143,15 @@ pub fn main() -> ExitCode {
 /// The whole command line as clap knows it: what help, completions and man pages are made from.
 pub fn command() -> clap::Command {
     if invocation::is_kubectl_plugin() { invocation::as_plugin(Cli::command()) } else { Cli::command() }
+}
+
+/// Prints what other programs read. One that closes the pipe has read enough.
+fn print_document(document: &[u8]) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(document).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Runs a future to its end on a small runtime: for commands that make a few calls and are done.

@@ -14,9 +14,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::Outcome;
 use super::offline::{load, readable};
 use super::platform::PlatformOptions;
+use super::{Outcome, print_document};
 use crate::snapshot::compile;
 use crate::source::schema::DEFAULT_NAMESPACE;
 use problem::Problems;
@@ -75,9 +75,11 @@ impl Check {
         match self.output {
             Output::Text => text::print(&loaded, &problems),
             Output::Json => json::print(&loaded, &problems),
-            Output::Sarif => println!("{:#}", sarif::print(&problems)),
-            Output::Junit => print!("{}", junit::print(&loaded, &problems)?),
-            Output::Github => print!("{}", github::print(&problems, &text::summary(&loaded, &problems))),
+            Output::Sarif => print_document(format!("{:#}\n", sarif::print(&problems)).as_bytes())?,
+            Output::Junit => print_document(junit::print(&loaded, &problems)?.as_bytes())?,
+            Output::Github => {
+                print_document(github::print(&problems, &text::summary(&loaded, &problems)).as_bytes())?;
+            }
         }
         Ok(if problems.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
