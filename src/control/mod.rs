@@ -41,7 +41,8 @@ use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
 
 /// Between two passes: what happens together is told together.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// A pass may take that part of the time at most, however many objects there are.
+/// Thinking takes a quarter of the time at most, however many objects there are. Waiting for an API server to take what
+/// was thought is none of it: thousands of statuses take minutes to write, and there would be nothing done after that.
 const PAUSE_FOR_EACH_PASS: u32 = 3;
 /// Without anything to do: time may pass differently than planned (a machine that slept, a clock that was set).
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -150,13 +151,15 @@ impl Control {
         let mut work: JoinSet<Finished> = JoinSet::new();
         let mut state = State { recorded, is_written: true, ..State::default() };
         loop {
-            let started = Instant::now();
+            let mut thought = Duration::ZERO;
             let published = inputs.borrow_and_update().clone();
             let next = match &published {
                 Some(published) => {
                     heard.mark_unchanged();
                     let serving = serving.borrow_and_update().clone();
+                    let started = Instant::now();
                     let pass = look(&tools, &mut state, published, serving).await;
+                    thought = started.elapsed();
                     tell(&tools, &mut state, pass.recorded, &statuses).await;
                     start(&mut state, &pass.actions, &inputs, &actor, &mut work);
                     settle_first_keys(&mut state, published, &first_keys);
@@ -166,7 +169,7 @@ impl Control {
                 None => None,
             };
             // Whatever happens meanwhile is gathered for the next pass.
-            let pause = SHORTEST_PAUSE.max(started.elapsed().saturating_mul(PAUSE_FOR_EACH_PASS));
+            let pause = SHORTEST_PAUSE.max(thought.saturating_mul(PAUSE_FOR_EACH_PASS));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => break,
