@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::desk::{Desk, DeskOptions};
 use super::members::members;
+use super::{Outcome, print_document};
 use crate::api::activation::Connection;
 use crate::api::{AppSpec, ClientType};
 use crate::console::snippets;
@@ -63,12 +63,13 @@ impl Env {
         let desk = self.desk.open()?;
         let connection = desk.status.connection.clone().ok_or_else(|| Unconnected(desk.key.name.clone()))?;
         let settings = Settings { desk: &desk, connection: &connection, proof: Proof::of(&desk.app.spec) };
-        match self.output {
-            Output::Dotenv => print!("{}", settings.dotenv(&self.prefix)),
-            Output::Configmap => print!("{}", serde_yaml::to_string(&settings.config_map(&self.prefix))?),
-            Output::Curl => print!("{}", settings.curl()),
-            Output::Json => println!("{:#}", settings.json()),
-        }
+        let text = match self.output {
+            Output::Dotenv => settings.dotenv(&self.prefix),
+            Output::Configmap => serde_yaml::to_string(&settings.config_map(&self.prefix))?,
+            Output::Curl => settings.curl(),
+            Output::Json => format!("{:#}\n", settings.json()),
+        };
+        print_document(text.as_bytes())?;
         if let Some(note) = &desk.note {
             anstream::eprintln!("note: {note}");
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::completions;
-use super::live::{LiveOptions, Place, client};
+use super::live::{ANSWER_WITHIN, LiveOptions, Place, client};
 use super::{Outcome, block_on};
 use crate::api::ActivationStatus;
 use crate::snapshot::Kind;
@@ -97,7 +97,7 @@ impl Jwks {
 /// The key set as an EHR gets it.
 async fn fetch(url: &str) -> Result<Value, JwksError> {
     let unreachable = |error| JwksError::Unreachable { url: url.to_owned(), error };
-    let response = client().map_err(unreachable)?.get(url).send().await.map_err(unreachable)?;
+    let response = client(ANSWER_WITHIN).map_err(unreachable)?.get(url).send().await.map_err(unreachable)?;
     if !response.status().is_success() {
         return Err(JwksError::Unserved { url: url.to_owned(), status: response.status().as_u16() });
     }

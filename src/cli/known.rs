@@ -28,15 +28,18 @@ pub(super) struct Known {
     pub(super) ages: BTreeMap<ObjectReference, Time>,
     /// Objects whose references all lead somewhere, to Secrets too.
     pub(super) resolved: BTreeSet<ObjectReference>,
+    /// What deploys objects from git.
+    pub(super) deployed_by: BTreeMap<ObjectReference, &'static str>,
 }
 
 impl Known {
     /// What the objects of a cluster show.
     pub(super) fn of_cluster(listed: &[Listed]) -> Self {
         let mut known = Self { public_url: public_url(listed.iter().map(|own| &own.live)), ..Self::default() };
-        for Listed { document, created, live, .. } in listed {
+        for Listed { document, created, deployed_by, live } in listed {
             let created = created.clone().and_then(|created| serde_json::from_value(created).ok());
             known.ages.extend(created.map(|created| (live.object.clone(), created)));
+            known.deployed_by.extend(deployed_by.map(|tool| (live.object.clone(), tool)));
             if holds(live, condition::RESOLVED_REFS) {
                 known.resolved.insert(live.object.clone());
             }

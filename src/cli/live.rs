@@ -22,8 +22,8 @@ const LOCAL_SERVER: &str = "http://127.0.0.1:9090";
 const SERVER_VARIABLE: &str = "HEARTHGATE_SERVER";
 /// What a pod with a ServiceAccount has.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-/// How long an API server may take to answer a person.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long an API server, or any other, may take to answer a person.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which cluster, if any.
 #[derive(Clone, Debug, Default, Args)]
@@ -288,7 +288,7 @@ impl LiveOptions {
 /// Calls the admin listener of a server; an error status is an error.
 pub(super) async fn send(server: &str, method: reqwest::Method, path: &str) -> Result<reqwest::Response, LiveError> {
     let unreachable = |error| LiveError::Unreachable { server: server.to_owned(), error };
-    let client = client().map_err(unreachable)?;
+    let client = client(ANSWER_WITHIN).map_err(unreachable)?;
     let url = format!("{}{path}", server.trim_end_matches('/'));
     let response = client.request(method, url).send().await.map_err(unreachable)?;
     if response.status().is_success() {
@@ -299,13 +299,13 @@ pub(super) async fn send(server: &str, method: reqwest::Method, path: &str) -> R
     Err(LiveError::Refused { server: server.to_owned(), path: path.into(), status, text })
 }
 
-/// A client for short calls: no proxies, no redirects.
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+/// A client for calls that take no longer than this: no proxies, no redirects.
+pub(super) fn client(patience: Duration) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(3))
-        .timeout(Duration::from_secs(60))
+        .timeout(patience)
         .build()
 }
 

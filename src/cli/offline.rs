@@ -192,6 +192,11 @@ impl Offline {
             .or_else(|| Some((user?, "spec.ehrAuthentication.user.keyPair")))
     }
 
+    /// What deploys an object of a cluster from git, and would take back what is changed there by hand.
+    pub(super) fn deployed_by(&self, object: &ObjectReference) -> Option<&'static str> {
+        self.known.deployed_by.get(object).copied()
+    }
+
     /// What was taken for granted, in one line. Nobody expects to find a cluster's Secrets in files.
     pub(super) fn assumption(&self) -> Option<String> {
         if self.assumed.is_empty() || !self.known.ages.is_empty() {

@@ -106,7 +106,7 @@ impl Rotate {
         let looked = block_on(self.paths.clone().look(&self.live, &self.platform))??;
         let raises = self.raises(&looked)?;
         if looked.paths.is_empty() {
-            block_on(self.in_cluster(&raises))??;
+            block_on(self.in_cluster(&looked.offline, &raises))??;
         } else {
             self.in_files(&looked.offline, &raises)?;
         }
@@ -132,7 +132,7 @@ impl Rotate {
     }
 
     /// Prints what kubectl would have to do, or does it.
-    async fn in_cluster(&self, raises: &[Raise]) -> Result<(), Box<dyn Error>> {
+    async fn in_cluster(&self, offline: &Offline, raises: &[Raise]) -> Result<(), Box<dyn Error>> {
         if !self.write {
             for raise in raises {
                 let key = &raise.object.key;
@@ -147,10 +147,8 @@ impl Rotate {
             }
             return Ok(());
         }
-        let listed = self.live.list().await?;
         for raise in raises {
-            let deployed = listed.iter().find(|own| own.live.object == raise.object).and_then(|own| own.deployed_by);
-            if let Some(tool) = deployed {
+            if let Some(tool) = offline.deployed_by(&raise.object) {
                 return Err(RotateError::Deployed { object: raise.object.clone(), tool }.into());
             }
         }

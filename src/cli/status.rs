@@ -9,6 +9,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::completions;
 use super::live::{LiveError, LiveOptions};
+use super::style::{BAD, BUSY, GOOD};
 use super::{Outcome, block_on};
 use crate::api::common::condition;
 use crate::api::{ActivationStatus, ConditionStatus};
@@ -38,10 +39,6 @@ enum Output {
     Text,
     Json,
 }
-
-const GOOD: anstyle::Style = anstyle::AnsiColor::Green.on_default();
-const BAD: anstyle::Style = anstyle::AnsiColor::Red.on_default();
-const BUSY: anstyle::Style = anstyle::AnsiColor::Yellow.on_default();
 
 impl Status {
     pub(super) fn run(self) -> Outcome {

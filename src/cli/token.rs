@@ -1,6 +1,5 @@
 //! `hearthgate token`: a real access token, by the app's own credentials.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,8 +13,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::completions;
-use super::live::{LiveError, LiveOptions, Place, client};
-use super::{Outcome, block_on};
+use super::live::{ANSWER_WITHIN, LiveError, LiveOptions, Place, client};
+use super::{Outcome, block_on, input};
 use crate::api::ActivationStatus;
 use crate::protocol::oauth::client_assertion;
 use crate::snapshot::live::{LiveObject, LiveStatus};
@@ -119,7 +118,7 @@ impl Token {
                 .ok_or_else(|| TokenError::Unconnected(activation.object.key.name.clone()))?;
             let mut form = vec![("grant_type", "client_credentials".to_owned())];
             form.extend(self.scope.clone().map(|scope| ("scope", scope)));
-            let mut request = client()?.post(&connection.token_url);
+            let mut request = client(ANSWER_WITHIN)?.post(&connection.token_url);
             if let Some(path) = &self.key_file {
                 let assertion = self.assertion(path, &connection.client_id, &connection.token_url)?;
                 form.push(("client_assertion_type", client_assertion::TYPE.to_owned()));
@@ -238,10 +237,5 @@ impl Token {
 }
 
 fn read(path: &Path) -> std::io::Result<SecretString> {
-    if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(text.into());
-    }
-    std::fs::read_to_string(path).map(Into::into)
+    input::text(path).map(Into::into)
 }

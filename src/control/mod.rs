@@ -246,8 +246,7 @@ async fn look(tools: &Tools, state: &mut State, published: &Arc<Published>, serv
 /// The request for a probe that an activation's status says was answered.
 fn answered_before(previous: &Recorded, activation: &ObjectKey) -> Option<String> {
     let object = ObjectReference::new(Kind::Activation, activation.clone());
-    let place = previous.objects.binary_search_by(|status| status.object.cmp(&object)).ok()?;
-    previous.objects.get(place)?.text(LAST_HANDLED_PROBE).map(str::to_owned)
+    previous.of(&object)?.text(LAST_HANDLED_PROBE).map(str::to_owned)
 }
 
 /// Writes and shows what changed, if anything did.
@@ -318,12 +317,8 @@ fn answer_probes(state: &mut State, published: &Published) {
             state.waiting.push(probe);
             continue;
         }
-        let status = state
-            .recorded
-            .objects
-            .iter()
-            .find(|status| status.object.kind == Kind::Activation && status.object.key == probe.activation)
-            .map(|status| ObjectStatus::clone(status));
+        let object = ObjectReference::new(Kind::Activation, probe.activation);
+        let status = state.recorded.of(&object).map(|status| ObjectStatus::clone(status));
         // Whoever asked may have gone; that is their affair.
         let _ = probe.answer.send(status);
     }

@@ -81,12 +81,15 @@ pub fn pass(
 }
 
 /// The keys that an EHR has accepted, by the adapter's UID: whatever activation it was for.
-fn accepted_keys(published: &Published, findings: &Findings) -> BTreeSet<(String, Thumbprint)> {
+fn accepted_keys<'published>(
+    published: &'published Published,
+    findings: &Findings,
+) -> BTreeSet<(&'published str, Thumbprint)> {
     let accepted = findings.asked.iter().filter(|(_, asked)| asked.is_accepted());
     accepted
         .filter_map(|(uid, asked)| {
             let activation = published.snapshot.activation_by_uid(uid)?;
-            Some((activation.gateway.data_adapter.uid.clone(), asked.key?))
+            Some((activation.gateway.data_adapter.uid.as_str(), asked.key?))
         })
         .collect()
 }

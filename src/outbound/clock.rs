@@ -4,7 +4,16 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+use http::header::DATE;
 use jiff::Timestamp;
+
+/// By how many seconds the clock of whoever answered is ahead of ours (RFC 9110 §6.6.1), where it tells.
+pub fn clock_skew(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(theirs.as_second().saturating_sub(now.as_second()))
+}
 
 /// Two clocks: what time it is, and how much time has passed.
 pub trait Clock: fmt::Debug + Send + Sync {

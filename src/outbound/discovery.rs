@@ -67,18 +67,10 @@ impl Discovery {
         adapter: &DataAdapter,
         client_id: Option<&str>,
     ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
-        let header = epic_client_id(adapter, client_id);
-        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
-        let now = self.clock.elapsed();
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((since, configuration)) = known.get(&asked)
-                && now.saturating_sub(*since) < FRESH
-            {
-                return Ok(Arc::clone(configuration));
-            }
+        match self.known(adapter, client_id) {
+            Some(configuration) => Ok(configuration),
+            None => self.anew(adapter, client_id).await,
         }
-        self.ask(adapter, header, asked).await
     }
 
     /// The same, read now whatever is remembered.
@@ -87,17 +79,7 @@ impl Discovery {
         adapter: &DataAdapter,
         client_id: Option<&str>,
     ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
-        let header = epic_client_id(adapter, client_id);
-        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
-        self.ask(adapter, header, asked).await
-    }
-
-    async fn ask(
-        &self,
-        adapter: &DataAdapter,
-        header: Option<HeaderValue>,
-        asked: Asked,
-    ) -> Result<Arc<SmartConfiguration>, EhrTokenError> {
+        let (header, asked) = question(adapter, client_id);
         let now = self.clock.elapsed();
         let configuration = Arc::new(self.read(adapter, header).await?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,8 +90,7 @@ impl Discovery {
 
     /// The configuration of this EHR, if it was read within the hour: never asks.
     pub fn known(&self, adapter: &DataAdapter, client_id: Option<&str>) -> Option<Arc<SmartConfiguration>> {
-        let header = epic_client_id(adapter, client_id);
-        let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
+        let (_, asked) = question(adapter, client_id);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, configuration) = known.get(&asked)?;
         (self.clock.elapsed().saturating_sub(*since) < FRESH).then(|| Arc::clone(configuration))
@@ -191,6 +172,13 @@ fn parse(json: &Value, addresses: &AddressPolicy) -> Result<SmartConfiguration, 
             .and_then(Value::as_bool)
             .unwrap_or_default(),
     })
+}
+
+/// What is sent along, and under what the answer is remembered.
+fn question(adapter: &DataAdapter, client_id: Option<&str>) -> (Option<HeaderValue>, Asked) {
+    let header = epic_client_id(adapter, client_id);
+    let asked = (adapter.fhir_base.as_str().to_owned(), header.as_ref().and(client_id).map(str::to_owned));
+    (header, asked)
 }
 
 /// Longest list, and longest word in it, that is taken over: they are shown to people.

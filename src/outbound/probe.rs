@@ -17,6 +17,7 @@ use super::{CallError, EPIC_CLIENT_ID, EhrClient, epic_client_id};
 use crate::snapshot::DataAdapter;
 use crate::snapshot::data_adapter::Timeouts;
 use crate::values::code::Code;
+use crate::values::key::holds_kid;
 use crate::values::url::EndpointUrl;
 
 /// Longest CapabilityStatement that is read, in bytes. Large servers list every resource with every parameter.
@@ -195,9 +196,7 @@ pub async fn key_set(client: &EhrClient, url: &EndpointUrl, kid: &str) -> Result
     let body = body.map_err(|error| KeySetProblem::Unreached(format!("{url}: {error}")))?;
     let set: serde_json::Value =
         serde_json::from_slice(&body).map_err(|_| wrong("answers something else than a key set"))?;
-    let mut keys = set.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten();
-    let holds = keys.any(|key| key.get("kid").and_then(serde_json::Value::as_str) == Some(kid));
-    if holds {
+    if holds_kid(&set, kid) {
         Ok(())
     } else {
         Err(wrong("answers a key set without this key: something else, or an old copy of it, is served there"))

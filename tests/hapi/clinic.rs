@@ -1,7 +1,7 @@
 //! A gateway in front of HAPI. The simulated EHR issues the tokens, as if HAPI were the FHIR side of it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use hearthgate::sandbox::{
     AUTHORIZE_PATH, Credential, DEMO_PASSWORD, FIRST_PATIENT, Handle, Registration, Sandbox, Settings, TOKEN_PATH,
@@ -9,12 +9,12 @@ use hearthgate::sandbox::{
 use reqwest::StatusCode;
 use reqwest::header::{LOCATION, SET_COOKIE};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::{Url, form_urlencoded};
 
 use crate::hapi::{Hapi, link, resources};
 use crate::support::guarded::free_port;
+use crate::support::shared::Shared;
 use crate::support::standalone::{Answer, Standalone};
 
 const BASE: &str = "/default/clinic";
@@ -37,14 +37,8 @@ pub struct Clinic {
 impl Clinic {
     /// The one that all tests share that run at a time.
     pub async fn open() -> Arc<Self> {
-        static RUNNING: Mutex<Weak<Clinic>> = Mutex::const_new(Weak::new());
-        let mut running = RUNNING.lock().await;
-        if let Some(clinic) = running.upgrade() {
-            return clinic;
-        }
-        let clinic = Arc::new(Self::start().await);
-        *running = Arc::downgrade(&clinic);
-        clinic
+        static RUNNING: Shared<Clinic> = Shared::new();
+        RUNNING.or_start(Self::start()).await
     }
 
     async fn start() -> Self {
@@ -59,12 +53,7 @@ impl Clinic {
         let (ehr, stop) = log_in_at(settings);
 
         let mut server = Standalone::launch("", &[]);
-        server.client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
+        server.keep_no_connections();
         let jwks = server.public("/default/keys/sync-at-clinic/jwks.json");
         ehr.register(Registration::new("sync-at-hapi", Credential::JwksUrl(jwks))).unwrap();
         let credential = Credential::ClientSecret("portal-at-hapi-for-tests".to_owned().into());

@@ -1,10 +1,8 @@
 //! HAPI FHIR, started afresh for this test binary.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hearthgate::sandbox::FHIR_PATH;
@@ -12,6 +10,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::support::built::built;
 use crate::support::guarded::{Guarded, free_port, tail};
 use crate::support::standalone::Answer;
 
@@ -45,7 +44,7 @@ impl Hapi {
     async fn start() -> Self {
         // Refused where a gateway of this binary has installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let built = tokio::task::spawn_blocking(built).await.expect("it ends");
+        let built = tokio::task::spawn_blocking(|| built("hapi", "FHIR server").join("build")).await.expect("it ends");
         let directory = tempfile::Builder::new().prefix("hearthgate-hapi-").tempdir().expect("a directory").keep();
         let port = free_port();
         let log = directory.join("log");
@@ -156,20 +155,4 @@ pub fn names(resources: &[Value]) -> Vec<String> {
     let mut names: Vec<String> = resources.iter().filter_map(name).collect();
     names.sort();
     names
-}
-
-/// The directory with what Maven built; builds it where nobody has.
-fn built() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    fs::create_dir_all(root.join("target/hapi")).expect("a directory");
-    // Two test binaries must not build it at once.
-    let lock = File::create(root.join("target/hapi/lock")).expect("a lock file");
-    lock.lock().expect("the lock");
-    let output = Command::new(root.join("scripts/hapi"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("scripts/hapi starts");
-    assert!(output.status.success(), "there is no FHIR server to test with: see the message above");
-    Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("build")
 }

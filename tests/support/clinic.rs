@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use hearthgate::sandbox::{DEMO_PASSWORD, FIRST_PATIENT};
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
+use super::shared::Shared;
 use super::standalone::{Answer, Standalone};
 
 /// Where the apps of the example live, unless a test serves them elsewhere.
@@ -38,26 +38,14 @@ impl Clinic {
 
     /// The same for all tests of a binary that run at a time.
     pub async fn shared() -> Arc<Self> {
-        static RUNNING: Mutex<Weak<Clinic>> = Mutex::const_new(Weak::new());
-        let mut running = RUNNING.lock().await;
-        if let Some(clinic) = running.upgrade() {
-            return clinic;
-        }
-        let clinic = Arc::new(Self::start().await);
-        *running = Arc::downgrade(&clinic);
-        clinic
+        static RUNNING: Shared<Clinic> = Shared::new();
+        RUNNING.or_start(Self::start()).await
     }
 
     /// One of its own, with the apps at another origin.
     pub async fn start_with_apps_at(origin: &str) -> Self {
         let mut server = Standalone::launch("smart-launch", &[]);
-        // Tests of one binary share it, and connections do not outlive the test that opened them.
-        server.client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .build()
-            .unwrap();
+        server.keep_no_connections();
         let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/apps.yaml")).unwrap();
         let own =
             own.replace("RSA_KEY", &test_jwk("rsa-1").to_string()).replace("EC_KEY", &test_jwk("ec-1").to_string());

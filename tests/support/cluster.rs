@@ -7,6 +7,8 @@
     reason = "a tool for developers of this repository"
 )]
 
+#[path = "built.rs"]
+mod built;
 #[path = "control_plane.rs"]
 mod control_plane;
 #[path = "guarded.rs"]

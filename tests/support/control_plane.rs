@@ -6,7 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use super::built::built;
 use super::guarded::{Guarded, PROXY_VARIABLES, free_port, tail};
 
 /// Member of `system:masters`: everything is allowed.
@@ -423,20 +424,7 @@ fn program_path(programs: &Path, program: &str) -> PathBuf {
 /// The directory with the programs; builds them where nobody has.
 async fn programs() -> PathBuf {
     static PROGRAMS: OnceCell<PathBuf> = OnceCell::const_new();
-    let build = || {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::create_dir_all(root.join("target/control-plane")).expect("a directory");
-        // Two test binaries must not build the same program at once.
-        let lock = File::create(root.join("target/control-plane/lock")).expect("a lock file");
-        lock.lock().expect("the lock");
-        let output = Command::new(root.join("scripts/control-plane"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("scripts/control-plane starts");
-        assert!(output.status.success(), "there is no control plane to test with: see the message above");
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    };
+    let build = || built("control-plane", "control plane");
     PROGRAMS.get_or_init(|| async { tokio::task::spawn_blocking(build).await.expect("it ends") }).await.clone()
 }
 

@@ -10,11 +10,13 @@
 )]
 
 pub mod backup;
+pub mod built;
 pub mod chart;
 pub mod clinic;
 pub mod control_plane;
 pub mod guarded;
 pub mod rules;
+pub mod shared;
 pub mod standalone;
 pub mod user;
 pub mod valkey;

@@ -17,6 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hearthgate");
 
+fn client() -> reqwest::ClientBuilder {
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none())
+}
+
 /// A running server. It ends with the test.
 pub struct Standalone {
     /// The served directory.
@@ -97,10 +101,15 @@ impl Standalone {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // Refused where an earlier test of this binary has installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = client().build().unwrap();
         // Last of all: whatever fails above leaves no process behind.
         let child = spawn(directory.path(), ports, &arguments);
         Self { directory, client, child, ports, arguments }
+    }
+
+    /// Calls on new connections from now on: where tests share the server, none outlives the test that opened it.
+    pub fn keep_no_connections(&mut self) {
+        self.client = client().pool_max_idle_per_host(0).build().unwrap();
     }
 
     /// Ends the server without a word (SIGKILL), and starts it again on the same directory and ports.

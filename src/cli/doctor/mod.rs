@@ -13,6 +13,7 @@ use serde_json::json;
 
 use self::check::{Check, State};
 use super::live::LiveOptions;
+use super::style::{BAD, BUSY, GOOD, TITLE};
 use super::{Outcome, block_on};
 
 /// Check an installation: its objects and keys, what its EHRs say, and whether its URLs answer as apps and EHRs see them.
@@ -38,11 +39,6 @@ enum Output {
     /// For programs
     Json,
 }
-
-const GOOD: anstyle::Style = anstyle::AnsiColor::Green.on_default();
-const BAD: anstyle::Style = anstyle::AnsiColor::Red.on_default();
-const DOUBTFUL: anstyle::Style = anstyle::AnsiColor::Yellow.on_default();
-const TITLE: anstyle::Style = anstyle::Style::new().bold();
 
 impl Doctor {
     pub(super) fn run(self) -> Outcome {
@@ -84,7 +80,7 @@ fn print_text(checks: &[Check], failed: usize) {
         }
         let (mark, style) = match check.state {
             State::Fine => ("✓", GOOD),
-            State::Doubtful => ("!", DOUBTFUL),
+            State::Doubtful => ("!", BUSY),
             State::Failed => ("✗", BAD),
         };
         println!("  {style}{mark}{style:#} {}", check.finding);

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use reqwest::Client;
-use reqwest::header::DATE;
 use serde_json::Value;
 
-use super::super::live::{LiveOptions, Place};
+use super::super::live::{LiveOptions, Place, client};
 use super::check::{Check, Group};
 use crate::api::{ActivationStatus, GatewayStatus};
+use crate::outbound::clock::clock_skew;
 use crate::snapshot::Kind;
 use crate::snapshot::live::LiveStatus;
+use crate::values::key::holds_kid;
 
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -25,7 +26,7 @@ const TOLERABLE: i64 = 30;
 pub(super) async fn server(live: &LiveOptions) -> Vec<Check> {
     let Place::Server(server) = live.place() else { return Vec::new() };
     let server = server.trim_end_matches('/');
-    let Some(client) = client() else { return Vec::new() };
+    let Ok(client) = client(PATIENCE) else { return Vec::new() };
     let Ok(live) = client.get(format!("{server}/livez")).send().await else {
         // Told when its status is asked for.
         return Vec::new();
@@ -43,7 +44,7 @@ pub(super) async fn server(live: &LiveOptions) -> Vec<Check> {
 
 /// Whether what is public answers.
 pub(super) async fn urls(status: &LiveStatus) -> Vec<Check> {
-    let Some(client) = client() else { return Vec::new() };
+    let Ok(client) = client(PATIENCE) else { return Vec::new() };
     let gateways = status.of_kind(Kind::Gateway).filter_map(|live| {
         let url = live.status_as::<GatewayStatus>().smart_configuration_url?;
         Some(Question { name: live.object.to_string(), url, wants: Wants::Configuration })
@@ -94,7 +95,7 @@ impl Question {
                 );
             }
         };
-        let skew = skew(&response);
+        let skew = clock_skew(response.headers(), Timestamp::now());
         let status = response.status();
         let body = response.json::<Value>().await.ok();
         let fits = body.as_ref().is_some_and(|body| wants.fits(body));
@@ -114,10 +115,7 @@ impl Wants {
     fn fits(&self, body: &Value) -> bool {
         match self {
             Self::Configuration => body.get("token_endpoint").is_some(),
-            Self::Key(kid) => {
-                let mut keys = body.get("keys").and_then(Value::as_array).into_iter().flatten();
-                keys.any(|key| key.get("kid").and_then(Value::as_str) == Some(kid))
-            }
+            Self::Key(kid) => holds_kid(body, kid),
         }
     }
 
@@ -137,12 +135,6 @@ fn clock(skew: i64) -> Check {
         .with_hint("Set both by NTP: assertions and tokens live for minutes.")
 }
 
-fn skew(response: &reqwest::Response) -> Option<i64> {
-    let date = response.headers().get(DATE)?.to_str().ok()?;
-    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    Some(theirs.as_second().saturating_sub(Timestamp::now().as_second()))
-}
-
 /// The innermost cause: what reqwest says around it names the URL once more.
 fn causes(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -150,9 +142,4 @@ fn causes(error: &reqwest::Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-fn client() -> Option<Client> {
-    let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    builder.connect_timeout(PATIENCE).timeout(PATIENCE).build().ok()
 }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use self::letter::{Block, Letter, Part};
-use super::Outcome;
 use super::desk::{Desk, DeskOptions};
+use super::{Outcome, print_document};
 use crate::api::activation::{KeyState, KeyStatus};
 use crate::snapshot::EhrAuthentication;
 use crate::snapshot::activation::{TokenUrl, UserCredential};
@@ -61,10 +61,11 @@ impl HandoffCommand {
             std::fs::write(path, pem).map_err(|error| Unwritten { path: path.clone(), error })?;
         }
         let letter = Handoff { desk: &desk, contact: self.contact.as_deref(), pem: self.pem.as_deref() }.letter();
-        match self.output {
-            Output::Text => print!("{}", letter.text()),
-            Output::Markdown => print!("{}", letter.markdown()),
-        }
+        let text = match self.output {
+            Output::Text => letter.text(),
+            Output::Markdown => letter.markdown(),
+        };
+        print_document(text.as_bytes())?;
         if asks_for_key(&desk) && desk.status.keys.is_empty() {
             anstream::eprintln!("note: the key is not made yet, so its fingerprint is missing; ask a server that runs");
         }

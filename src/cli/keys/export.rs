@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
-use super::super::{Outcome, block_on};
+use super::super::Outcome;
 use super::{KeysError, Place, passphrase};
 use crate::keys::backup::{self, BackupError, Lock};
 
@@ -44,10 +44,7 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(self) -> Outcome {
         let lock = self.lock()?;
-        let (listing, name) = block_on(async {
-            let opened = self.place.open().await?;
-            Ok::<_, KeysError>((opened.list().await?, opened.name))
-        })??;
+        let (listing, name) = self.place.list()?;
         for damage in &listing.damaged {
             anstream::eprintln!("damaged: {damage}");
         }

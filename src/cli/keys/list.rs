@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
+use super::super::Outcome;
 use super::super::members::members;
-use super::super::{Outcome, block_on};
 use super::Place;
 use crate::keys::KeySecret;
 use crate::values::key::{GatewayKeys, ParsedKeyPair, annotation, secret_type};
@@ -48,10 +48,7 @@ struct Shown {
 
 impl List {
     pub(super) fn run(self) -> Outcome {
-        let (listing, name) = block_on(async {
-            let opened = self.place.open().await?;
-            Ok::<_, super::KeysError>((opened.list().await?, opened.name))
-        })??;
+        let (listing, name) = self.place.list()?;
         let shown: Vec<Shown> = listing.keys.iter().map(Shown::of).collect();
         match self.output {
             Output::Json => {

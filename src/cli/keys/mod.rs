@@ -4,15 +4,14 @@ mod export;
 mod import;
 mod list;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::Outcome;
 use super::cluster::{ClusterError, ClusterOptions};
+use super::{Outcome, block_on, input};
 use crate::keys::directory::DirectoryKeyStore;
 use crate::keys::kubernetes::SecretKeyStore;
 use crate::keys::{KeySecret, KeyStore, KeyStoreError, Listing};
@@ -111,16 +110,21 @@ impl Place {
         let store = Box::new(SecretKeyStore::new(found.client, found.namespaces));
         Ok(Opened { store, name, cluster })
     }
+
+    /// The keys of the namespaces that were asked for, and where they are, for people.
+    fn list(&self) -> Result<(Listing, String), Box<dyn std::error::Error>> {
+        let listed = block_on(async {
+            let opened = self.open().await?;
+            let mut listing = opened.store.list().await?;
+            listing.keys.retain(|key| opened.wants(key));
+            Ok::<_, KeysError>((listing, opened.name))
+        })?;
+        Ok(listed?)
+    }
 }
 
 impl Opened {
-    /// The keys of the namespaces that were asked for.
-    async fn list(&self) -> Result<Listing, KeysError> {
-        let mut listing = self.store.list().await?;
-        listing.keys.retain(|key| self.wants(key));
-        Ok(listing)
-    }
-
+    /// Whether a key is in a namespace that was asked for.
     fn wants(&self, key: &KeySecret) -> bool {
         self.cluster.covers(&key.namespace)
     }
@@ -128,14 +132,7 @@ impl Opened {
 
 /// A file's bytes; `-` is standard input.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
-    let failed = |error| KeysError::Read { path: path.to_owned(), error };
-    let mut bytes = Zeroizing::new(Vec::new());
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        *bytes = std::fs::read(path).map_err(failed)?;
-    }
-    Ok(bytes)
+    input::bytes(path).map_err(|error| KeysError::Read { path: path.to_owned(), error })
 }
 
 /// A passphrase: the file's text without line breaks at its end.

@@ -4,15 +4,14 @@ mod activation;
 mod app;
 mod secret;
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::members::members;
+use super::{Outcome, input};
 use crate::api::common::{GROUP, VERSION};
 use crate::source::reading::{self, Finding};
 
@@ -96,11 +95,5 @@ fn secret_reference(text: &str) -> Value {
 }
 
 fn read_file(path: &Path) -> Result<String, NewError> {
-    let failed = |error| NewError::File { path: path.display().to_string(), error };
-    if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).map_err(failed)
+    input::text(path).map_err(|error| NewError::File { path: path.display().to_string(), error })
 }

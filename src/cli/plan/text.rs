@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 
+use super::super::style::TITLE;
 use super::outline::{Section, Sign, sections, summary};
 use crate::snapshot::difference::Difference;
-
-const TITLE: Style = Style::new().bold();
 
 /// The plan. Colours are in it; what prints takes them away where nobody would see them.
 pub(super) fn print(difference: &Difference, notes: &[String]) -> String {

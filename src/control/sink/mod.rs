@@ -3,11 +3,14 @@
 pub mod directory;
 pub mod kubernetes;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::status::Statuses;
+use super::status::{ObjectStatus, Statuses};
 use crate::keys::{KeySecret, KeyStore};
+use crate::snapshot::ObjectReference;
 use crate::snapshot::resources::Observed;
 
 /// What the control plane tells and records.
@@ -17,6 +20,14 @@ pub struct Recorded {
     pub objects: Statuses,
     /// What is read back.
     pub observed: Observed,
+}
+
+impl Recorded {
+    /// What is told of an object.
+    pub fn of(&self, object: &ObjectReference) -> Option<&Arc<ObjectStatus>> {
+        let place = self.objects.binary_search_by(|status| status.object.cmp(object)).ok()?;
+        self.objects.get(place)
+    }
 }
 
 /// Why something could not be written. It is tried again with the next change, and after a while.

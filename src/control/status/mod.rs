@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,8 +47,13 @@ pub struct ObjectStatus {
 impl ObjectStatus {
     /// Its conditions.
     pub fn conditions(&self) -> Vec<Condition> {
-        let conditions = self.status.get("conditions").map(Vec::<Condition>::deserialize);
-        conditions.and_then(Result::ok).unwrap_or_default()
+        self.list("conditions")
+    }
+
+    /// A top-level list, such as `conditions`; empty where there is none.
+    pub fn list<Item: DeserializeOwned>(&self, member: &str) -> Vec<Item> {
+        let list = self.status.get(member).map(Vec::<Item>::deserialize);
+        list.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Text of a top-level member, such as `nextStep`.
@@ -113,7 +119,7 @@ pub struct View<'pass> {
     /// Who serves.
     pub serving: &'pass Serving,
     /// Keys that an EHR has accepted, by the adapter's UID.
-    pub accepted_keys: BTreeSet<(String, Thumbprint)>,
+    pub accepted_keys: BTreeSet<(&'pass str, Thumbprint)>,
     /// What was told last.
     pub previous: &'pass HashMap<&'pass ObjectReference, &'pass Arc<ObjectStatus>>,
     /// This moment.

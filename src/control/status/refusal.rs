@@ -2,7 +2,6 @@
 //!
 //! [`ehr_refusal`]: crate::protocol::oauth::ehr_refusal
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Told, View};
@@ -28,12 +27,8 @@ pub(super) fn likely_causes(
     }
     let known = activation.and_then(|activation| of_answer(view, report, activation));
     // As the condition: what was told of this very spec stays told until the EHR is asked again.
-    known.unwrap_or_else(|| told_before(told))
-}
-
-fn told_before(told: &Told<'_>) -> Vec<LikelyCause> {
-    let causes = told.status.and_then(|status| status.status.get("likelyCauses")).cloned();
-    causes.and_then(|causes: Value| serde_json::from_value(causes).ok()).unwrap_or_default()
+    let told_before = || told.status.map(|status| status.list("likelyCauses")).unwrap_or_default();
+    known.unwrap_or_else(told_before)
 }
 
 /// `None`: the EHR was not asked since we started.
@@ -53,7 +48,7 @@ fn of_answer(view: &View<'_>, report: &Report, activation: &Activation) -> Optio
                 algorithm: auth.pair.kind.algorithm(),
                 audience: auth.audience.as_deref().unwrap_or(token_url),
                 made_at: signing.not_before,
-                accepted_elsewhere: view.accepted_keys.contains(&(adapter.uid.clone(), signing.thumbprint)),
+                accepted_elsewhere: view.accepted_keys.contains(&(adapter.uid.as_str(), signing.thumbprint)),
                 jwks_url: &auth.pair.jwks_url,
                 key_set: examined.map_or(&unknown, |examined| &examined.key_set),
             });

@@ -18,8 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use http::header::DATE;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderValue, Request};
 use http_body_util::Full;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -29,6 +28,7 @@ pub use self::error::EhrTokenError;
 pub use self::request::UserGrant;
 pub use self::user::{IdentityError, UserTokens};
 use super::client::read_short;
+use super::clock::clock_skew;
 use super::discovery::Discovery;
 use super::ehr_keys::EhrKeys;
 use super::outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};
@@ -457,7 +457,7 @@ impl Sharing {
             }
         };
         let (head, body) = response.into_parts();
-        let clock_skew_seconds = clock_skew(&head.headers, self.clock.as_ref());
+        let clock_skew_seconds = clock_skew(&head.headers, self.clock.now());
         let mut answer = match read_short(body, response::LONGEST, adapter.timeouts.idle).await {
             Ok(body) => response::read(head.status, &Zeroizing::new(Vec::from(body)), clock_skew_seconds),
             Err(error) => Err(error.into()),
@@ -467,13 +467,6 @@ impl Sharing {
         }
         Exchanged { answer, clock_skew_seconds, broke_off: false }
     }
-}
-
-/// By how many seconds the other side's clock is ahead of ours (RFC 9110 §6.6.1).
-fn clock_skew(headers: &HeaderMap, clock: &dyn Clock) -> Option<i64> {
-    let date = headers.get(DATE)?.to_str().ok()?;
-    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    Some(theirs.as_second().saturating_sub(clock.now().as_second()))
 }
 
 impl EhrAuthorization {

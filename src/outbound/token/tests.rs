@@ -5,7 +5,7 @@ use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use http::header::LOCATION;
+use http::header::{DATE, LOCATION};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -101,7 +101,7 @@ pub enum KeySet {
 /// The causes that are left, likeliest first.
 pub fn causes(facts: &Facts<'_>) -> Vec<LikelyCause> {
     let found = match &facts.proof {
-        Proof::Key(key) => [
+        Proof::Key(key) => vec![
             rejected_request(facts),
             unknown_key(facts, key),
             client_id(facts),
@@ -111,16 +111,9 @@ pub fn causes(facts: &Facts<'_>) -> Vec<LikelyCause> {
             key_form(facts, key),
             user(facts),
         ],
-        Proof::Secret(method) => [
-            rejected_request(facts),
-            secret(facts),
-            client_id(facts),
-            auth_method(facts, *method),
-            None,
-            None,
-            None,
-            None,
-        ],
+        Proof::Secret(method) => {
+            vec![rejected_request(facts), secret(facts), client_id(facts), auth_method(facts, *method)]
+        }
     };
     let mut causes: Vec<LikelyCause> = found.into_iter().flatten().collect();
     // Stable: among equals the order above stays.

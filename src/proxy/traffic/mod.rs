@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use http::header::DATE;
 use jiff::Timestamp;
 
 use self::admission::Admission;
 pub(super) use self::admission::Crowded;
 use self::rates::Rates;
 use crate::outbound::breaker::Breaker;
+use crate::outbound::clock::clock_skew;
 use crate::outbound::retry::Budget;
 use crate::snapshot::{Activation, DataAdapter, Snapshot};
 
@@ -110,11 +110,10 @@ impl AdapterTraffic {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, now.saturating_add(pause));
     }
 
-    /// Reads the EHR's clock off an answer (RFC 9110 §6.6.1).
+    /// Reads the EHR's clock off an answer.
     pub(super) fn note_date(&self, headers: &HeaderMap, now: Timestamp) {
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else { return };
-        self.skew.store(theirs.timestamp().as_second().saturating_sub(now.as_second()), Ordering::Relaxed);
+        let Some(skew) = clock_skew(headers, now) else { return };
+        self.skew.store(skew, Ordering::Relaxed);
         self.skew_known.store(true, Ordering::Relaxed);
     }
 

@@ -36,6 +36,12 @@ pub enum KeyNotFound {
     Several,
 }
 
+/// Whether a JWK Set holds a key of this `kid`, whatever else is in it.
+pub fn holds_kid(document: &Value, kid: &str) -> bool {
+    let mut keys = document.get("keys").and_then(Value::as_array).into_iter().flatten();
+    keys.any(|key| key.get("kid").and_then(Value::as_str) == Some(kid))
+}
+
 impl JwkSet {
     /// Reads a JWK Set; what is none is an empty one.
     pub fn of(document: &Value) -> Self {

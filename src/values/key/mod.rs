@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificate::{Certificate, CertificateFingerprint};
 pub use gateway::{GatewayKeys, SealingKey};
-pub use jwk_set::{JwkSet, KeyNotFound};
+pub use jwk_set::{JwkSet, KeyNotFound, holds_kid};
 pub use owner::{GatewayIdentity, NotOurs, PairIdentity, annotation, label, secret_type};
 pub use pair::{KeyPairMaterial, ParsedKeyPair};
 pub use problem::{KeyError, KeyProblem, WantedAlgorithms};
