@@ -46,8 +46,7 @@ pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabili
 fn move_to(gateway: &Gateway, value: &mut Value) {
     match value {
         Value::String(text) => {
-            let rest = text.strip_prefix(gateway.data_adapter.fhir_base.without_slash());
-            if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+            if let Some(rest) = gateway.data_adapter.fhir_base.base().below(text) {
                 *text = format!("{}{rest}", gateway.fhir_base);
             }
         }

@@ -215,6 +215,31 @@ async fn a_bundles_links_lead_to_the_gateway() {
     );
 }
 
+#[tokio::test]
+async fn an_ehr_that_does_not_know_its_own_scheme_is_understood() {
+    let ehr = Ehr::answering(|reached| {
+        let twin = format!("HTTPS://{}/fhir", reached.header("host").unwrap());
+        let body = json!({"resourceType": "Appointment", "subject": {"reference": format!("{twin}/Patient/1")},
+            "extension": [{"url": format!("{twin}/StructureDefinition/a")}]});
+        let headers = [("location", format!("{twin}/Appointment/7")), ("content-location", format!("{twin}/a"))];
+        let mut answer = fhir_json(201, &body.to_string());
+        for (name, value) in headers {
+            answer.headers_mut().insert(name, value.parse().unwrap());
+        }
+        answer
+    });
+    let setup = Setup::in_front_of(ehr.await, |world| world).await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/fhir+json")];
+    let answer = setup.ask("POST", "/epic/fhir/Appointment", &headers, r#"{"resourceType":"Appointment"}"#).await;
+    let base = "https://gate.example.org/default/epic/fhir";
+    assert_eq!(answer.header("location"), Some(format!("{base}/Appointment/7").as_str()));
+    assert_eq!(answer.header("content-location"), Some(format!("{base}/a").as_str()));
+    assert_eq!(answer.json()["subject"]["reference"], format!("{base}/Patient/1"));
+    let canonical = answer.json()["extension"][0]["url"].as_str().unwrap().to_owned();
+    assert!(canonical.starts_with("HTTPS://127.0.0.1"), "{canonical}");
+}
+
 fn with_client_credentials(world: World, ehr: &str) -> World {
     let method = json!({"clientId": "epic-client", "clientSecretRef": {"name": "ehr", "key": "basic"},
         "tokenUrl": format!("{ehr}/token")});
@@ -300,6 +325,8 @@ async fn a_redirect_is_never_followed() {
 #[rstest]
 #[case(200, &[("content-type", "text/html")], "<h1>Log in</h1>", (502, "HG7045"))]
 #[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")], "x", (502, "HG7045"))]
+#[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "br")], "{}", (502, "HG7045"))]
+#[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "gzip, gzip")], "{}", (502, "HG7045"))]
 #[case(500, &[("content-type", "text/html")], "stack trace", (502, "HG7045"))]
 #[case(404, &[("content-type", "text/html")], "not here", (404, "HG7045"))]
 #[tokio::test]
