@@ -15,7 +15,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 
 pub(super) use answer::pass_on;
@@ -23,7 +22,7 @@ pub(super) use error::FhirError;
 
 use super::Proxy;
 use super::body::{self, Body};
-use super::forward::{Credentials, Draft, Outgoing};
+use super::forward::{Credentials, Draft, EhrBody, Outgoing};
 use super::headers::{self, IF_NONE_EXIST};
 use super::record::Record;
 use super::request_id::RequestId;
@@ -93,7 +92,7 @@ impl Proxy {
             body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
         };
         let mut query = query.map(std::borrow::Cow::Borrowed);
-        let mut asked_form = None;
+        let (mut asked_form, mut batch) = (None, None);
         let (permit, outgoing) = if interaction.has_form() {
             let form = read(body, LONGEST_FORM).await?;
             let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
@@ -110,6 +109,7 @@ impl Proxy {
             }
         } else if interaction == Interaction::Batch {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
+            batch = Some(whole.clone());
             (decide(Some(&whole))?, Outgoing::Whole(whole))
         } else {
             let permit = decide(None)?;
@@ -151,8 +151,13 @@ impl Proxy {
             body: outgoing,
         };
         let answer = self.call(&call, draft).await?;
-        let links = (is_export || follow::has_pages(&interaction))
-            .then(|| Links::new(gateway, &bearer, Asked::new(&parts, asked_form.as_deref()), now));
+        let links = (is_export || follow::has_pages(&interaction)).then(|| {
+            let links = Links::new(gateway, &bearer, Asked::new(&parts, asked_form.as_deref()), now);
+            match batch {
+                Some(batch) => links.of_batch(batch),
+                None => links,
+            }
+        });
         if is_export && let Some(started) = links.as_ref().and_then(|links| follow::kicked_off(&answer, links)) {
             return Ok(started);
         }
@@ -167,7 +172,7 @@ impl Proxy {
     async fn finish(
         &self,
         call: &EhrCall<'_>,
-        answer: Response<Incoming>,
+        answer: Response<EhrBody>,
         (permit, interaction): (&Permit, &Interaction<'_>),
         links: Option<Links>,
     ) -> Result<Response<Body>, FhirError> {
@@ -182,7 +187,7 @@ impl Proxy {
     }
 
     /// Calls the EHR with the activation's credentials.
-    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<Incoming>, FhirError> {
+    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<EhrBody>, FhirError> {
         let adapter = &call.gateway.data_adapter;
         let activation = &call.bearer.activation;
         if let Some(client_id) = epic_client_id(adapter, activation.ehr_authentication.client_id()) {
