@@ -5,13 +5,13 @@
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::answer::unusable;
 use super::error::FhirError;
 use crate::protocol::fhir::{Condition, Interaction, json};
 use crate::protocol::media_type;
 use crate::proxy::body::{self, Body};
+use crate::proxy::forward::EhrBody;
 use crate::snapshot::Gateway;
 
 /// Longer answers cannot be judged: a page of a search is shorter.
@@ -20,7 +20,7 @@ const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Judges an answer.
 pub(super) async fn judge(
     gateway: &Gateway,
-    answer: Response<Incoming>,
+    answer: Response<EhrBody>,
     condition: &Condition,
     interaction: &Interaction<'_>,
 ) -> Result<Response<Body>, FhirError> {

@@ -13,6 +13,7 @@ mod linked;
 mod listening;
 mod narrowed;
 mod odd_paths;
+mod packed;
 mod private_api;
 mod seen;
 mod smuggling;
