@@ -52,6 +52,7 @@ impl<'base> BaseUrl<'base> {
     }
 
     /// Its scheme, host and port, as a base of their own.
+    #[must_use]
     pub fn origin(self) -> Self {
         let length = self.text.len().saturating_sub(self.path.len());
         Self { text: self.text.get(..length).unwrap_or_default(), path: "", ..self }
@@ -169,7 +170,7 @@ mod tests {
             let base = BaseUrl::new(&base);
             let mut decided = Beginning::Open;
             for length in 0..=place.len() {
-                let beginning = base.beginning(place[..length].as_bytes());
+                let beginning = base.beginning(&place.as_bytes()[..length]);
                 prop_assert!(decided == Beginning::Open || beginning == decided, "{} {decided:?}", &place[..length]);
                 decided = beginning;
             }
