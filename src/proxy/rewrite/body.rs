@@ -6,8 +6,18 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 
-use super::Rewriter;
+use super::{Rewriter, Unrewritable};
 use crate::proxy::body::BoxError;
+
+/// A body that is all there, rewritten.
+pub(in crate::proxy) fn rewritten(whole: Bytes, mut rewriter: Rewriter) -> Result<Bytes, Unrewritable> {
+    let mut out = BytesMut::new();
+    if rewriter.push(&whole, &mut out)? {
+        return Ok(whole);
+    }
+    rewriter.finish(&mut out);
+    Ok(out.freeze())
+}
 
 /// A body that is rewritten while it passes: piece by piece, as it is asked for.
 pub(in crate::proxy) struct Rewritten<Inner> {
@@ -58,5 +68,10 @@ where
                 return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
             }
         }
+    }
+
+    /// Known before the end is asked for, so that nobody waits for the end of an answer that is all there.
+    fn is_end_stream(&self) -> bool {
+        self.rewriter.as_ref().is_none_or(|rewriter| self.inner.is_end_stream() && !rewriter.holds_back())
     }
 }

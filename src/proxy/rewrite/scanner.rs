@@ -146,6 +146,11 @@ impl Rewriter {
         Ok(false)
     }
 
+    /// Whether anything of what came is still held back.
+    pub fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What is still held back, when the body has ended. A link that broke off is dropped: it was not looked at.
     pub fn finish(&mut self, out: &mut BytesMut) {
         out.extend_from_slice(&self.held);
