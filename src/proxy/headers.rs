@@ -2,8 +2,8 @@
 //! spells like one of our own headers never meets the EHR.
 
 use http::header::{
-    ACCEPT_LANGUAGE, ALLOW, CONNECTION, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, ETAG,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    ACCEPT_LANGUAGE, ALLOW, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION,
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -60,6 +60,12 @@ pub(super) fn single<'headers>(
         return Err(HeaderOddity(name.clone()));
     }
     value.to_str().map(Some).map_err(|_| HeaderOddity(name.clone()))
+}
+
+/// Whether a request's body is compressed: it would have to be looked into to be judged, and is never unpacked here.
+pub(super) fn is_compressed(headers: &HeaderMap) -> Result<bool, HeaderOddity> {
+    let encoding = single(headers, &CONTENT_ENCODING)?;
+    Ok(encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")))
 }
 
 /// What of a client's headers goes on.
