@@ -9,12 +9,14 @@ mod follow;
 mod judged;
 mod links;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 
 pub(super) use answer::pass_on;
@@ -22,11 +24,11 @@ pub(super) use error::FhirError;
 
 use super::Proxy;
 use super::body::{self, Body};
-use super::forward::{Credentials, Draft, EhrBody, Outgoing};
+use super::forward::{Credentials, Draft, EhrBody, Outgoing, REPLAYABLE};
 use super::headers::{self, IF_NONE_EXIST};
 use super::record::Record;
 use super::request_id::RequestId;
-use super::rewrite::Pages;
+use super::rewrite::{Pages, Rewriter, Rewritten, rewritten};
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::constrain;
 use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
@@ -39,6 +41,9 @@ use links::{Asked, Links};
 const LONGEST_FORM: usize = 256 * 1024;
 /// Batches, and bodies that scopes with limits must be held to, are read whole before the EHR is called.
 const LONGEST_JUDGED_BODY: usize = 8 * 1024 * 1024;
+/// Bodies up to this length are rewritten whole, so that their length is known before they are sent; longer ones go on in
+/// chunks.
+const LONGEST_REWRITTEN_WHOLE: u64 = 256 * 1024;
 /// FHIR's media type, asked for by name: Epic answers in XML otherwise.
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 
@@ -82,47 +87,13 @@ impl Proxy {
         let interaction = fhir::understand(&parts)?;
         record.interaction = Some(interaction.name());
         record.resource_type = interaction.resource_type().map(str::to_owned);
-        refuse_compressed(&head.headers)?;
+        if headers::is_compressed(&head.headers)? {
+            return Err(FhirError::Compressed);
+        }
         let accept = accept(&head.headers, interaction == Interaction::Read("Binary"))?;
 
-        let access = access(&bearer);
-        let decide = |body: Option<&[u8]>| fhir::decide(&access, &gateway.operations, &interaction, &parts, body);
-        let bases = [gateway.data_adapter.fhir_base.without_slash(), gateway.fhir_base.as_str()];
-        let read = |body, limit| async move {
-            body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
-        };
-        let mut query = query.map(std::borrow::Cow::Borrowed);
-        let (mut asked_form, mut batch) = (None, None);
-        let (permit, outgoing) = if interaction.has_form() {
-            let form = read(body, LONGEST_FORM).await?;
-            let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
-            asked_form = Some(text.to_owned());
-            let permit = decide(Some(&form))?;
-            // Without the client's parameters: a charset would have the EHR read other names than were judged.
-            sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
-            if permit.answer.is_none() {
-                (permit, Outgoing::Whole(form))
-            } else {
-                let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
-                query = Some(for_query.into());
-                (permit, Outgoing::Whole(for_form.into()))
-            }
-        } else if interaction == Interaction::Batch {
-            let whole = read(body, LONGEST_JUDGED_BODY).await?;
-            batch = Some(whole.clone());
-            (decide(Some(&whole))?, Outgoing::Whole(whole))
-        } else {
-            let permit = decide(None)?;
-            query = constrain::append(head.uri.query(), &permit.constraints);
-            let outgoing = if permit.judges_body() {
-                let whole = read(body, LONGEST_JUDGED_BODY).await?;
-                permit.check_body(&whole, &bases)?;
-                Outgoing::Whole(whole)
-            } else {
-                self.outgoing(body).await.map_err(FhirError::Body)?
-            };
-            (permit, outgoing)
-        };
+        let Held { permit, outgoing, query, asked, batch } =
+            self.hold(&request, &access(&bearer), (&parts, &interaction), body, &mut sent).await?;
         hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
             sent.remove(CONTENT_TYPE);
@@ -152,7 +123,7 @@ impl Proxy {
         };
         let answer = self.call(&call, draft).await?;
         let links = (is_export || follow::has_pages(&interaction)).then(|| {
-            let links = Links::new(gateway, &bearer, Asked::new(&parts, asked_form.as_deref()), now);
+            let links = Links::new(gateway, &bearer, asked, now);
             match batch {
                 Some(batch) => links.of_batch(batch),
                 None => links,
@@ -166,6 +137,59 @@ impl Proxy {
             *answer.body_mut() = body::full(Bytes::new());
         }
         Ok(answer)
+    }
+
+    /// Decides on a request, and holds its query and body to the permit.
+    async fn hold<'request>(
+        &self,
+        request: &FhirRequest<'request>,
+        access: &Access<'_>,
+        (parts, interaction): (&Parts<'request>, &Interaction<'_>),
+        body: Body,
+        sent: &mut HeaderMap,
+    ) -> Result<Held<'request>, FhirError> {
+        let gateway = request.gateway;
+        let decide = |body: Option<&[u8]>| fhir::decide(access, &gateway.operations, interaction, parts, body);
+        let read = |body, limit| async move {
+            body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
+        };
+        let query = parts.query.map(Cow::Borrowed);
+        if interaction.has_form() {
+            let form = read(body, LONGEST_FORM).await?;
+            let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
+            let asked = Asked::new(parts, Some(text));
+            let permit = decide(Some(&form))?;
+            // Without the client's parameters: a charset would have the EHR read other names than were judged.
+            sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
+            if permit.answer.is_none() {
+                return Ok(Held { permit, outgoing: Outgoing::Whole(form), query, asked, batch: None });
+            }
+            let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
+            let outgoing = Outgoing::Whole(for_form.into());
+            return Ok(Held { permit, outgoing, query: Some(for_query.into()), asked, batch: None });
+        }
+        let asked = Asked::new(parts, None);
+        if *interaction == Interaction::Batch {
+            let whole = read(body, LONGEST_JUDGED_BODY).await?;
+            let permit = decide(Some(&whole))?;
+            let outgoing = moved_back(gateway, Outgoing::Whole(whole.clone()))?;
+            return Ok(Held { permit, outgoing, query, asked, batch: Some(whole) });
+        }
+        let permit = decide(None)?;
+        let query = constrain::append(parts.query, &permit.constraints);
+        // A Binary may be any JSON that is no FHIR.
+        let is_fhir = parts.content_type.is_some_and(|given| media_type::is_json(&media_type::essence(given)))
+            && interaction.resource_type() != Some("Binary");
+        let outgoing = if permit.judges_body() {
+            let whole = read(body, LONGEST_JUDGED_BODY).await?;
+            permit.check_body(&whole, &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;
+            Outgoing::Whole(whole)
+        } else {
+            let held = if is_fhir { LONGEST_REWRITTEN_WHOLE } else { REPLAYABLE };
+            self.outgoing(body, held).await.map_err(FhirError::Body)?
+        };
+        let outgoing = if is_fhir { moved_back(gateway, outgoing)? } else { outgoing };
+        Ok(Held { permit, outgoing, query, asked, batch: None })
     }
 
     /// Judges an answer where the permit asks for it, and makes it ours.
@@ -201,9 +225,33 @@ impl Proxy {
     }
 }
 
+/// A request as it may go on.
+struct Held<'request> {
+    permit: Permit,
+    outgoing: Outgoing,
+    query: Option<Cow<'request, str>>,
+    /// What was asked, to be remembered in links.
+    asked: Asked,
+    /// The body of a batch.
+    batch: Option<Bytes>,
+}
+
 /// What a token gives.
 fn access(bearer: &Bearer) -> Access<'_> {
     Access { scopes: &bearer.scopes, patient: bearer.session.as_ref().and_then(|session| session.patient.as_deref()) }
+}
+
+/// Turns the gateway's own places in a FHIR body back into the EHR's: clients write back what they read. Judged was the
+/// body as it came; there both bases mean the same.
+fn moved_back(gateway: &Gateway, outgoing: Outgoing) -> Result<Outgoing, FhirError> {
+    let rewriter = Rewriter::new(&gateway.fhir_base, gateway.data_adapter.fhir_base.without_slash());
+    Ok(match outgoing {
+        Outgoing::Whole(whole) => {
+            let whole = rewritten(whole, rewriter).map_err(|error| fhir::Denial::Json(error.to_string()))?;
+            Outgoing::Whole(whole)
+        }
+        Outgoing::Stream(body, ending) => Outgoing::Stream(Rewritten::new(body, rewriter).boxed_unsync(), ending),
+    })
 }
 
 /// `If-None-Exist` goes with a create only, and is held to what the scopes reach.
@@ -256,13 +304,6 @@ pub(super) fn target(base: &str, rest: &str, query: Option<&str>) -> String {
         target.push_str(query);
     }
     target
-}
-
-fn refuse_compressed(headers: &HeaderMap) -> Result<(), FhirError> {
-    match headers::single(headers, &CONTENT_ENCODING)? {
-        Some(encoding) if !encoding.trim().eq_ignore_ascii_case("identity") => Err(FhirError::Compressed),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// What the EHR is asked for: FHIR JSON, or, of a Binary, what the client says.

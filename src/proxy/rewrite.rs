@@ -11,22 +11,24 @@
 //!
 //! What is not changed is not copied: a piece in which nothing changes is passed on as it came.
 //!
+//! The same the other way round: what clients send back holds the gateway's URLs where they read the EHR's.
+//!
 //! [`BaseUrl`]: crate::values::base_url::BaseUrl
 
 mod body;
 mod scanner;
 
-pub(super) use body::Rewritten;
+pub(super) use body::{Rewritten, rewritten};
 pub use scanner::Rewriter;
 
-/// No FHIR: the answer breaks off here.
+/// No FHIR: the body breaks off here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrewritable {
     /// Deeper nesting than any resource has.
-    #[error("the EHR's answer is nested too deeply")]
+    #[error("the JSON is nested too deeply")]
     TooDeep,
     /// A page's link that cannot be looked at.
-    #[error("a link in the EHR's answer is too long, or no JSON")]
+    #[error("a link in the Bundle is too long, or no JSON")]
     Link,
 }
 

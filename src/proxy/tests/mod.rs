@@ -15,6 +15,7 @@ mod narrowed;
 mod odd_paths;
 mod packed;
 mod private_api;
+mod refusals;
 mod seen;
 mod smuggling;
 mod tls;
