@@ -90,34 +90,34 @@ impl Proxy {
         let decide = |body: Option<&[u8]>| fhir::decide(&access, &gateway.operations, &interaction, &parts, body);
         let bases = [gateway.data_adapter.fhir_base.without_slash(), gateway.fhir_base.as_str()];
         let read = |body, limit| async move {
-            body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
+            body::read_held(body, limit, self.limits.request_idle, &self.room).await.map_err(FhirError::from)
         };
         let mut query = query.map(std::borrow::Cow::Borrowed);
         let mut asked_form = None;
         let (permit, outgoing) = if interaction.has_form() {
             let form = read(body, LONGEST_FORM).await?;
-            let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
+            let text = std::str::from_utf8(form.as_ref()).map_err(|_| FhirError::Form)?;
             asked_form = Some(text.to_owned());
-            let permit = decide(Some(&form))?;
+            let permit = decide(Some(form.as_ref()))?;
             // Without the client's parameters: a charset would have the EHR read other names than were judged.
             sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
             if permit.answer.is_none() {
-                (permit, Outgoing::Whole(form))
+                (permit, Outgoing::Whole(form.into_bytes()))
             } else {
                 let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
                 query = Some(for_query.into());
-                (permit, Outgoing::Whole(for_form.into()))
+                (permit, Outgoing::Whole(form.replaced(for_form)))
             }
         } else if interaction == Interaction::Batch {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
-            (decide(Some(&whole))?, Outgoing::Whole(whole))
+            (decide(Some(whole.as_ref()))?, Outgoing::Whole(whole.into_bytes()))
         } else {
             let permit = decide(None)?;
             query = constrain::append(head.uri.query(), &permit.constraints);
             let outgoing = if permit.judges_body() {
                 let whole = read(body, LONGEST_JUDGED_BODY).await?;
-                permit.check_body(&whole, &bases)?;
-                Outgoing::Whole(whole)
+                permit.check_body(whole.as_ref(), &bases)?;
+                Outgoing::Whole(whole.into_bytes())
             } else {
                 self.outgoing(body).await.map_err(FhirError::Body)?
             };
@@ -172,13 +172,11 @@ impl Proxy {
         links: Option<Links>,
     ) -> Result<Response<Body>, FhirError> {
         let pages = links.map(|links| -> Box<dyn Pages> { Box::new(links) });
-        match &permit.answer {
-            None => pass_on(call.gateway, answer, *interaction == Interaction::Read("Binary"), pages),
-            Some(condition) => {
-                let answer = judged::judge(call.gateway, answer, condition, interaction).await?;
-                pass_on(call.gateway, answer, false, pages)
-            }
+        if permit.judges_answer() {
+            let answer = judged::judge(call, answer, permit, interaction, &self.room).await?;
+            return pass_on(call.gateway, answer, false, pages);
         }
+        pass_on(call.gateway, answer, *interaction == Interaction::Read("Binary"), pages)
     }
 
     /// Calls the EHR with the activation's credentials.

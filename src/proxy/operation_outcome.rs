@@ -1,6 +1,6 @@
 //! Refusals as FHIR's OperationOutcome.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::request_id::RequestId;
@@ -11,8 +11,8 @@ const CODES: &str = "https://hearthgate.dev/codes";
 /// The code system that says on whose side the fault is: `app`, `gateway`, `ehr`.
 const SIDES: &str = "https://hearthgate.dev/sides";
 
-/// The JSON.
-pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> String {
+/// The resource.
+pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> Value {
     json!({
         "resourceType": "OperationOutcome",
         "issue": [{
@@ -28,7 +28,6 @@ pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> String {
             "diagnostics": format!("{} Request id: {}", refusal.code.remedy(), request_id.as_str()),
         }],
     })
-    .to_string()
 }
 
 /// FHIR's word for a refusal (value set issue-type).
@@ -67,7 +66,7 @@ const fn issue_type(code: Code) -> &'static str {
         Code::RateLimited | Code::TooManyFailures => "throttled",
         Code::VersionConflict => "conflict",
         Code::EhrTimeout => "timeout",
-        Code::NotSynced | Code::GatewaySigningUnready | Code::EhrUnreachableNow | Code::EhrCircuitOpen => "transient",
+        Code::NotSynced | Code::GatewayFull | Code::GatewaySigningUnready | Code::EhrUnreachableNow | Code::EhrCircuitOpen => "transient",
         _ => "exception",
     }
 }
