@@ -66,7 +66,11 @@ const fn issue_type(code: Code) -> &'static str {
         Code::RateLimited | Code::TooManyFailures => "throttled",
         Code::VersionConflict => "conflict",
         Code::EhrTimeout => "timeout",
-        Code::NotSynced | Code::GatewayFull | Code::GatewaySigningUnready | Code::EhrUnreachableNow | Code::EhrCircuitOpen => "transient",
+        Code::NotSynced
+        | Code::GatewayFull
+        | Code::GatewaySigningUnready
+        | Code::EhrUnreachableNow
+        | Code::EhrCircuitOpen => "transient",
         _ => "exception",
     }
 }

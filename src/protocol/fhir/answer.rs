@@ -95,9 +95,8 @@ impl Condition {
         let (mut kept, mut lost_a_match) = (Vec::with_capacity(entries.len()), false);
         for (entry, seen) in entries.iter().zip(seen) {
             let is_included = match seen {
-                Seen::Admitted => None,
                 Seen::Empty if admitted.is_empty() => return Ok(Verdict::Beyond),
-                Seen::Empty => None,
+                Seen::Admitted | Seen::Empty => None,
                 Seen::Follows { targets, .. } if targets.iter().all(|target| admitted.contains(target)) => None,
                 Seen::Follows { is_included, .. } | Seen::Foreign { is_included } => Some(is_included),
             };
@@ -118,9 +117,8 @@ impl Condition {
             _ => true,
         });
         let entries = format!("[{}]", kept.join(","));
-        let written = |(name, member): (&str, &RawValue)| {
-            member_of(name, if name == "entry" { &entries } else { member.get() })
-        };
+        let written =
+            |(name, member): (&str, &RawValue)| member_of(name, if name == "entry" { &entries } else { member.get() });
         Ok(Verdict::Part(object(remaining.map(written))))
     }
 

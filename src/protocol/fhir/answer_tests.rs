@@ -22,11 +22,11 @@ fn observation(id: &str, patient: &str) -> Value {
     json!({"resourceType": "Observation", "id": id, "subject": {"reference": format!("Patient/{patient}")}})
 }
 
-fn matching(resource: Value) -> Value {
+fn matching(resource: &Value) -> Value {
     json!({"resource": resource, "search": {"mode": "match"}})
 }
 
-fn included(resource: Value) -> Value {
+fn included(resource: &Value) -> Value {
     json!({"resource": resource, "search": {"mode": "include"}})
 }
 
@@ -47,7 +47,7 @@ fn a_resource_passes_or_does_not() {
 #[test]
 fn a_page_passes_where_each_of_its_matches_does() {
     let search = |entries: &[Value]| judged("patient/Observation.s", "/Observation", &page(entries));
-    let (own, foreign) = (matching(observation("7", "1")), matching(observation("8", "2")));
+    let (own, foreign) = (matching(&observation("7", "1")), matching(&observation("8", "2")));
     let outcome = json!({"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}});
     assert_eq!(search(&[]), Verdict::Whole);
     assert_eq!(search(&[own.clone(), outcome]), Verdict::Whole);
@@ -62,7 +62,7 @@ fn a_page_passes_where_each_of_its_matches_does() {
 #[test]
 fn what_came_along_beyond_the_scopes_is_taken_out_and_the_rest_keeps_its_letters() {
     let scopes = "patient/Observation.rs patient/Encounter.rs";
-    let condition = condition(scopes, "/Observation?_include=Observation:encounter");
+    let condition = condition(scopes, "/Observation?_include=Observation:encounter:Encounter");
     let bundle = |entries: &str| {
         format!(r#"{{"resourceType" : "Bundle","type":"searchset","total":1,"link":[ ],"entry":[{entries}]}}"#)
     };
@@ -71,13 +71,12 @@ fn what_came_along_beyond_the_scopes_is_taken_out_and_the_rest_keeps_its_letters
     let cut = condition.judge(bundle(&format!("{foreign}, {own},{foreign}")).as_bytes(), &[]).unwrap();
     assert_eq!(
         cut,
-        Verdict::Part(format!(r#"{{"resourceType":"Bundle","type":"searchset","total":1,"link":[ ],"entry":[{own}]}}"#))
+        Verdict::Part(format!(
+            r#"{{"resourceType":"Bundle","type":"searchset","total":1,"link":[ ],"entry":[{own}]}}"#
+        ))
     );
     let alone = condition.judge(bundle(foreign).as_bytes(), &[]).unwrap();
-    assert_eq!(
-        alone,
-        Verdict::Part(r#"{"resourceType":"Bundle","type":"searchset","total":1,"link":[ ]}"#.to_owned())
-    );
+    assert_eq!(alone, Verdict::Part(r#"{"resourceType":"Bundle","type":"searchset","total":1,"link":[ ]}"#.to_owned()));
 }
 
 #[rstest]
@@ -86,12 +85,12 @@ fn what_came_along_beyond_the_scopes_is_taken_out_and_the_rest_keeps_its_letters
 #[case("/Patient/1/$everything")]
 fn what_the_path_alone_holds_to_the_patient_is_sifted(#[case] target: &str) {
     let scopes = "patient/*.rs";
-    let own = matching(observation("7", "1"));
+    let own = matching(&observation("7", "1"));
     // Our patient has made it, of a neighbour.
     let mut made = observation("8", "2");
     made["performer"] = json!([{"reference": "Patient/1"}]);
     let sifted = json!({"resourceType": "Bundle", "type": "searchset", "entry": [own]});
-    assert_eq!(judged(scopes, target, &page(&[own.clone(), matching(made)])), Verdict::Part(sifted.to_string()));
+    assert_eq!(judged(scopes, target, &page(&[own.clone(), matching(&made)])), Verdict::Part(sifted.to_string()));
     assert_eq!(judged(scopes, target, &page(&[own])), Verdict::Whole);
 }
 
@@ -102,11 +101,11 @@ fn a_provenance_comes_along_with_what_it_is_about() {
         judged(
             "patient/Observation.rs patient/Provenance.rs",
             "/Observation?_revinclude=Provenance:target",
-            &page(&[included(provenance), matching(observation("7", "1"))]),
+            &page(&[included(&provenance), matching(&observation("7", "1"))]),
         )
     };
     assert_eq!(search("Observation/7"), Verdict::Whole);
-    assert_eq!(search("Observation/8"), Verdict::Part(page(&[matching(observation("7", "1"))]).to_string()));
+    assert_eq!(search("Observation/8"), Verdict::Part(page(&[matching(&observation("7", "1"))]).to_string()));
 }
 
 #[test]
@@ -160,7 +159,7 @@ fn a_batch_is_judged_entry_by_entry_and_tells_nothing_of_what_is_beyond() {
     ]);
     let found = |resource: &Value| json!({"resource": resource, "response": {"status": "200 OK", "etag": "W/\"1\""}});
     let outcome = json!({"resourceType": "OperationOutcome", "issue": [{"diagnostics": "Observation/9 is not known"}]});
-    let neighbour = included(json!({"resourceType": "Patient", "id": "2"}));
+    let neighbour = included(&json!({"resourceType": "Patient", "id": "2"}));
     let own = found(&observation("7", "1"));
     let made = json!({"response": {"status": "201 Created", "location": "Observation/11/_history/1"}});
     let failed = json!({"response": {"status": "422", "outcome": {"resourceType": "OperationOutcome"}}});
@@ -170,8 +169,8 @@ fn a_batch_is_judged_entry_by_entry_and_tells_nothing_of_what_is_beyond() {
         found(&observation("8", "2")),
         json!({"response": {"status": "404 Not Found", "outcome": outcome}}),
         json!({"response": {"status": "200"}}),
-        found(&page(&[matching(observation("7", "1")), neighbour])),
-        found(&page(&[matching(observation("8", "2"))])),
+        found(&page(&[matching(&observation("7", "1")), neighbour])),
+        found(&page(&[matching(&observation("8", "2"))])),
         made.clone(),
         failed.clone(),
         patient.clone(),
@@ -182,7 +181,7 @@ fn a_batch_is_judged_entry_by_entry_and_tells_nothing_of_what_is_beyond() {
         absent.clone(),
         absent.clone(),
         absent,
-        found(&page(&[matching(observation("7", "1"))])),
+        found(&page(&[matching(&observation("7", "1"))])),
         json!({"beyond": 1}),
         made,
         failed,
@@ -196,7 +195,7 @@ fn a_batch_is_judged_entry_by_entry_and_tells_nothing_of_what_is_beyond() {
 fn a_batch_that_is_answered_otherwise_is_not_judged() {
     let requests = json!([{"request": {"method": "GET", "url": "Observation/7"}}]);
     let own = json!({"resource": observation("7", "1"), "response": {"status": "200"}});
-    assert_eq!(answered(&requests, &[own.clone()]).unwrap(), Verdict::Whole);
+    assert_eq!(answered(&requests, std::slice::from_ref(&own)).unwrap(), Verdict::Whole);
     assert!(matches!(answered(&requests, &[]), Err(Unjudgeable::Entries)));
     assert!(matches!(answered(&requests, &[own.clone(), own]), Err(Unjudgeable::Entries)));
     // A resource that comes with a refusal, or with no status, was not what was asked for.

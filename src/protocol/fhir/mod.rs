@@ -223,7 +223,7 @@ impl Denial {
             Self::NotUnderstood | Self::NoCriteria => Code::InteractionUnknown,
             Self::Parameter { .. } | Self::Query | Self::Reference | Self::Scope { parameter: true, .. } => {
                 Code::ParameterRefused
-            },
+            }
             Self::Format => Code::FormatNotAcceptable,
             Self::ContentType { .. } => Code::ContentTypeRefused,
             Self::OperationNotAllowed { .. } => Code::OperationNotAllowed,

@@ -71,9 +71,7 @@ impl FhirError {
                     | Denial::NoBatch(_)
                     | Denial::Reference
                     | Denial::Json(_)
-                    | Denial::BodyWanted => {
-                        StatusCode::BAD_REQUEST
-                    }
+                    | Denial::BodyWanted => StatusCode::BAD_REQUEST,
                     Denial::Format => StatusCode::NOT_ACCEPTABLE,
                     Denial::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                     Denial::NotUnderstood

@@ -74,12 +74,7 @@ pub(super) async fn judge(
     }
 }
 
-fn judge_entries(
-    call: &EhrCall<'_>,
-    permit: &Permit,
-    answer: &[u8],
-    bases: &[&str],
-) -> Result<Verdict, Unjudgeable> {
+fn judge_entries(call: &EhrCall<'_>, permit: &Permit, answer: &[u8], bases: &[&str]) -> Result<Verdict, Unjudgeable> {
     let [absent, beyond] = [FhirError::NotWithinScope, FhirError::AnswerBeyondScope].map(|error| {
         let refusal = error.refusal(call.gateway);
         let outcome = operation_outcome::of(&refusal, call.request_id);
