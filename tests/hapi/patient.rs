@@ -35,7 +35,6 @@ fn is_the_patients(resource: &Value) -> bool {
 #[case("/Practitioner")]
 #[case("/Encounter?location.name=Room")]
 // By HL7's definition the compartment holds what the patient made of another; and that comes along where it is asked for.
-#[case("/Patient/erXuFYUfucBZaryVksYEcMg3/Observation")]
 #[case("/Patient/erXuFYUfucBZaryVksYEcMg3/$everything?_type=Patient,Observation,Encounter,Condition")]
 #[case("/Patient?_id=erXuFYUfucBZaryVksYEcMg3&_revinclude=Observation:performer&_count=100")]
 #[tokio::test(flavor = "multi_thread")]
