@@ -74,5 +74,8 @@ fn main() {
             milliseconds(took.compile) / milliseconds(took.parse)
         );
     }
-    println!("  compiling ten times as many takes {:.1} x as long", milliseconds(took[1].compile) / milliseconds(took[0].compile));
+    println!(
+        "  compiling ten times as many takes {:.1} x as long",
+        milliseconds(took[1].compile) / milliseconds(took[0].compile)
+    );
 }

@@ -8,11 +8,7 @@
 //! Goals for the whole process of a proxy: 40 MiB at 1,000, 150 MiB at 10,000. Here is no API server whose lists are
 //! read; `docs/sizing.md` has the whole.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a bench says no by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench says no by panicking")]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -46,7 +42,9 @@ fn main() {
     if let Some(place) = arguments.iter().position(|argument| argument == ARGUMENT) {
         return tokio::runtime::Runtime::new().unwrap().block_on(hold(arguments[place + 1].parse().unwrap()));
     }
-    println!("\n  activations   before, MiB   compiled, MiB   after {EDITS} edits, MiB   KiB an activation   an edit takes");
+    println!(
+        "\n  activations   before, MiB   compiled, MiB   after {EDITS} edits, MiB   KiB an activation   an edit takes"
+    );
     for count in [1_000, 10_000] {
         // A process of its own each: what one has left is not the other's.
         let status = Command::new(std::env::current_exe().unwrap()).args([ARGUMENT, &count.to_string()]).status();
@@ -119,9 +117,9 @@ fn object<Kind: DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> (Obje
 fn activation(name: &str, scope: Option<&str>) -> (ObjectKey, Arc<hearthgate::api::Activation>) {
     let scopes = scope.map(|scope| json!([scope]));
     let spec = json!({ "appRef": { "name": name }, "gatewayRef": { "name": "epic" }, "scopes": scopes,
-        "ehrAuthentication": { "type": "System", "system": { "backendAuth": {
-            "clientId": name, "tokenUrl": "https://ehr.example.org/oauth2/token", "keyPair": {},
-        }}}});
+    "ehrAuthentication": { "type": "System", "system": { "backendAuth": {
+        "clientId": name, "tokenUrl": "https://ehr.example.org/oauth2/token", "keyPair": {},
+    }}}});
     object("Activation", name, &spec)
 }
 

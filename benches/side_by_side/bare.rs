@@ -4,9 +4,9 @@
 use std::convert::Infallible;
 use std::process::Command;
 
+use ::hearthgate::values::key::Algorithm;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ::hearthgate::values::key::Algorithm;
 use http::Response;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;

@@ -35,5 +35,9 @@ pub fn good_callers_beside_bad_tokens(ours: &Hearthgate) {
         println!("  {name:<22} {:>10.0} a second   p99 {:>8.2} ms", rate(rounds), p99(rounds));
     }
     println!("  bad tokens refused     {:>10.0} a second", median(refused));
-    println!("  ratio                  {:>10.2} x          {:>8.2} x", rate(&flooded) / rate(&alone), p99(&flooded) / p99(&alone));
+    println!(
+        "  ratio                  {:>10.2} x          {:>8.2} x",
+        rate(&flooded) / rate(&alone),
+        p99(&flooded) / p99(&alone)
+    );
 }

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ::hearthgate::keys::make::{make_gateway_keys, make_pair};
 use ::hearthgate::values::key::{Algorithm, JwsHeader, PairKind, SigningKey, VerifyingKey, file};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -19,10 +19,7 @@ impl Key {
     pub fn make(algorithm: Algorithm) -> Self {
         let (data, name) = match algorithm {
             Algorithm::Es256 => (make_gateway_keys().unwrap().into_data(), file::ES256_PRIVATE_PEM),
-            _ => (
-                make_pair(PairKind::Rsa2048, "bench", Timestamp::now()).unwrap().into_data(),
-                file::PRIVATE_PEM,
-            ),
+            _ => (make_pair(PairKind::Rsa2048, "bench", Timestamp::now()).unwrap().into_data(), file::PRIVATE_PEM),
         };
         Self::read(data[name].expose(), algorithm)
     }

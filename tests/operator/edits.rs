@@ -181,10 +181,15 @@ pub async fn among_requests(installation: &Installation<'_>, activations: &Api<D
         last.saturating_duration_since(bare.of(number).unwrap())
     });
     let (median, p99) = ends(behind.collect());
-    eprintln!("{EDITS} edits under 500 reads a second: served by both replicas {median:?} (median) and {p99:?} (p99) after a bare watch saw them");
+    eprintln!(
+        "{EDITS} edits under 500 reads a second: served by both replicas {median:?} (median) and {p99:?} (p99) after a bare watch saw them"
+    );
     let calm = ends(before.into_iter().chain(after).collect());
     let edited = ends(meanwhile);
     let ratio = edited.1.as_secs_f64() / calm.1.as_secs_f64();
-    eprintln!("reads without edits {:?} (median) and {:?} (p99), with one each {BETWEEN_EDITS:?} {:?} and {:?}: {ratio:.2} x", calm.0, calm.1, edited.0, edited.1);
+    eprintln!(
+        "reads without edits {:?} (median) and {:?} (p99), with one each {BETWEEN_EDITS:?} {:?} and {:?}: {ratio:.2} x",
+        calm.0, calm.1, edited.0, edited.1
+    );
     assert!(p99 < PROMPTLY, "{p99:?}");
 }
