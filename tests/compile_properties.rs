@@ -497,7 +497,7 @@ impl World {
         compile(&self.resources(), &self.platform())
     }
 
-    fn digests(&self) -> Digests {
+    fn digests(&self) -> Arc<Digests> {
         digests(self.compile())
     }
 
@@ -506,7 +506,7 @@ impl World {
         let (snapshot, reports) = self.compile();
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
         let verdicts: Vec<_> = reports.iter().map(|report| report.at(now)).collect();
-        let digests: Vec<_> = self.digests().into_iter().map(|(object, digest)| format!("{object} {digest}")).collect();
+        let digests: Vec<_> = self.digests().iter().map(|(object, digest)| format!("{object} {digest}")).collect();
         json!([snapshot.view(), reports, verdicts, digests]).to_string()
     }
 
@@ -520,8 +520,8 @@ impl World {
     }
 }
 
-fn digests((snapshot, reports): (Snapshot, Vec<Report>)) -> Digests {
-    Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() }.digests()
+fn digests((snapshot, reports): (Snapshot, Vec<Report>)) -> Arc<Digests> {
+    Published::new(snapshot, reports, Vec::new()).digests()
 }
 
 /// Kids that a pair publishes.
@@ -606,7 +606,7 @@ proptest! {
                 prop_assert_eq!(entry, entry_with_bad, "{} {}", section, name);
             }
         }
-        for (object, digest) in &before {
+        for (object, digest) in before.iter() {
             prop_assert_eq!(Some(digest), after.get(object));
         }
     }

@@ -96,7 +96,7 @@ fn installation(ehr: &Handle, system: &Value, kind: Option<PairKind>) -> Publish
     }
     let (snapshot, reports) = compile(&resources, &platform());
     assert!(snapshot.activations.contains_key(&ObjectKey::new("default", "act")), "{reports:#?}");
-    Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() }
+    Published::new(snapshot, reports, Vec::new())
 }
 
 fn tokens() -> EhrTokens {
@@ -138,7 +138,7 @@ async fn a_strict_ehr_takes_the_certificate_as_a_file() {
     let ehr = sandbox().await;
     let activation = activation(&ehr, &backend_auth("RS384"), Some(PairKind::Rsa2048));
     let (pair, _) = activation.ehr_authentication.key_pair().unwrap();
-    register(&ehr, Credential::Pem(pair.revisions[0].certificate_pem.clone().unwrap()));
+    register(&ehr, Credential::Pem(pair.revisions[0].certificate_pem.as_deref().unwrap().to_owned()));
     tokens().authorization(&activation).await.unwrap();
 }
 

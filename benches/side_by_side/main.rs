@@ -1,12 +1,13 @@
-//! Hearthgate beside its peers, in one run, on the same machine, interleaved: `cargo bench --bench side_by_side`.
+//! Hearthgate beside its peers, in one run, on the same machine, interleaved: `cargo bench --bench side_by_side`, or with
+//! some of the names `fhir`, `tokens`, `assertions`, `first-sight`, `flood`, `hydra` and `streams` behind `--`.
 //!
 //! Core 0 belongs to the server under test alone; the EHR and the load share core 1. Judged is the CPU time that the
 //! server's process spends on a request, which neighbours on the machine disturb least; requests a second and the 99th
 //! percentile stand beside it. Each figure is the median of rounds that take turns.
 //!
 //! Peers: nginx, tuned, proxying the same answers with no checks at all; Ory Hydra, giving tokens by the same grant; and
-//! a bare hyper server that answers each request with one ES256 signature, which no token endpoint can beat. Needs
-//! Debian's `nginx` and `wrk`, and Go to build Hydra once (`scripts/hydra`).
+//! a bare hyper server that does for each request the cryptography that it takes and nothing else, which nobody can beat.
+//! Needs Debian's `nginx` and `wrk`, and Go to build Hydra once (`scripts/hydra`).
 
 #![expect(
     clippy::unwrap_used,
@@ -18,8 +19,10 @@
 
 mod bare;
 mod ehr;
+mod flood;
 mod hearthgate;
 mod hydra;
+mod keys;
 mod nginx;
 mod process;
 mod streams;
@@ -27,7 +30,11 @@ mod wrk;
 
 use std::time::Duration;
 
+use ::hearthgate::values::key::Algorithm;
+use bare::Work;
+use hearthgate::Hearthgate;
 use hydra::Strategy;
+use keys::Key;
 use process::{CpuTime, Process};
 use wrk::{Load, Measured};
 
@@ -55,13 +62,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Lets the sides take turns.
-fn compare(ours: &Side<'_>, peer: &Side<'_>) -> [Result; 2] {
+fn compare(ours: &Side<'_>, peer: &Side<'_>, round: Duration) -> [Result; 2] {
     let mut rounds: [Vec<(CpuTime, Measured)>; 2] = [Vec::new(), Vec::new()];
     // The first turn of each warms it up and is not counted.
     for turn in 0..=ROUNDS {
         for (side, rounds) in [ours, peer].into_iter().zip(&mut rounds) {
             let before = side.process.cpu_time();
-            let measured = side.load.run(ROUND);
+            let measured = side.load.run(round);
             let spent = side.process.cpu_time() - before;
             if turn > 0 {
                 rounds.push((spent, measured));
@@ -91,43 +98,101 @@ fn print(what: &str, peer: &str, [ours, theirs]: [Result; 2]) {
     );
 }
 
+/// Of what is good for one request only, how much is made for a round: more than any machine's core answers in one.
+const ASSERTIONS_EACH_ROUND: usize = 12_000;
+const TOKENS_EACH_ROUND: usize = 45_000;
+/// Signing assertions with RSA takes longer than checking them: shorter rounds.
+const SHORT_ROUND: Duration = Duration::from_secs(1);
+
+const NAMES: [&str; 7] = ["fhir", "tokens", "assertions", "first-sight", "flood", "hydra", "streams"];
+
 fn main() {
     if std::env::args().any(|argument| argument == bare::ARGUMENT) {
         return bare::run();
     }
-    process::pin_this_process_to_core_1();
-    let ehr = ehr::start();
-    let ours = hearthgate::start(ehr);
-    let nginx = nginx::start(ehr);
-    let bare = bare::start();
-    let token = ours.token();
+    let asked: Vec<String> = std::env::args().filter(|argument| NAMES.contains(&argument.as_str())).collect();
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|own| own == name);
 
-    let read = |path: &str, connections| {
-        [
-            Side { process: &ours.process, load: Load::get(&ours.fhir(path), Some(&token), connections) },
-            Side { process: &nginx.process, load: Load::get(&nginx.fhir(path), None, connections) },
-        ]
-    };
+    let ehr = ehr::start();
+    let key = Key::make(Algorithm::Rs384);
+    let ours = hearthgate::start(ehr, &key);
+    let count = if is_asked("assertions") { ASSERTIONS_EACH_ROUND * (ROUNDS + 1) } else { 0 };
+    // On all cores, before this process is held to one.
+    let assertions = key.assertions(hearthgate::CLIENT_WITH_A_KEY, &ours.token_endpoint(), count);
+    process::pin_this_process_to_core_1();
+
+    if is_asked("assertions") {
+        tokens_by_assertion(&ours, assertions);
+    }
+    if is_asked("first-sight") {
+        first_sight(&ours);
+    }
+    if is_asked("flood") {
+        flood::good_callers_beside_bad_tokens(&ours);
+    }
+    if is_asked("fhir") {
+        beside_nginx(&ours, ehr);
+    }
+    if is_asked("tokens") {
+        let bare = bare::start(Work::Sign);
+        let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
+        let both = compare(&tokens(&ours), &floor, ROUND);
+        print("token by client_credentials, Basic, JWT ES256", "bare hyper, one ES256", both);
+    }
+    if is_asked("hydra") {
+        for (strategy, what) in [(Strategy::Opaque, "Ory Hydra, opaque"), (Strategy::Jwt, "Ory Hydra, JWT RS256")] {
+            let hydra = hydra::start(strategy);
+            let load = Load::post(&hydra.token_endpoint(), hearthgate::GRANT, 64);
+            let peer = Side { process: &hydra.process, load };
+            print("token by client_credentials, Basic", what, compare(&tokens(&ours), &peer, ROUND));
+        }
+    }
+    if is_asked("streams") {
+        let stream = streams::memory_of_a_stream(&ours, &ours.token());
+        println!("\n1,000 streams of a 50 MB Bundle at once: {stream:.1} KiB each above idle");
+    }
+}
+
+fn tokens(ours: &Hearthgate) -> Side<'_> {
+    Side { process: &ours.process, load: Load::post(&ours.token_endpoint(), hearthgate::GRANT, 64) }
+}
+
+fn beside_nginx(ours: &Hearthgate, ehr: std::net::SocketAddr) {
+    let nginx = nginx::start(ehr);
+    let token = ours.token();
     for (what, path, connections) in [
         ("authorised read, 3 KB, 64 connections", "/Patient/1", 64),
         ("authorised search, 50 KB Bundle with links rewritten, 64 connections", "/Observation?code=1", 64),
         ("50 MB Bundle with links rewritten, 4 connections", "/Observation?code=50", 4),
     ] {
-        let [ours, peer] = read(path, connections);
-        print(what, "nginx, no checks", compare(&ours, &peer));
+        let own = Side { process: &ours.process, load: Load::get(&ours.fhir(path), Some(&token), connections) };
+        let peer = Side { process: &nginx.process, load: Load::get(&nginx.fhir(path), None, connections) };
+        print(what, "nginx, no checks", compare(&own, &peer, ROUND));
     }
+}
 
-    let tokens = Side { process: &ours.process, load: Load::post(&ours.token_endpoint(), hearthgate::GRANT, 64) };
+/// Each assertion is remembered on the disk before its token is given: a figure of this machine's disk, too.
+fn tokens_by_assertion(ours: &Hearthgate, assertions: Vec<String>) {
+    let bare = bare::start(Work::VerifyAndSign);
+    let load = Load::post_once_each(&ours.token_endpoint(), assertions, ASSERTIONS_EACH_ROUND, 64);
+    let own = Side { process: &ours.process, load };
     let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
-    print("token by client_credentials, Basic, JWT ES256", "bare hyper, one ES256", compare(&tokens, &floor));
+    print("token by an RS384 assertion", "bare, check and sign", compare(&own, &floor, SHORT_ROUND));
+}
 
-    for (strategy, what) in [(Strategy::Opaque, "Ory Hydra, opaque"), (Strategy::Jwt, "Ory Hydra, JWT RS256")] {
-        let hydra = hydra::start(strategy);
-        let load = Load::post(&hydra.token_endpoint(), hearthgate::GRANT, 64);
-        let peer = Side { process: &hydra.process, load };
-        print("token by client_credentials, Basic", what, compare(&tokens, &peer));
-    }
-
-    let stream = streams::memory_of_a_stream(&ours, &token);
-    println!("\n1,000 streams of a 50 MB Bundle at once: {stream:.1} KiB each above idle");
+/// A read with a token that was never seen: checked, judged, forwarded, answered.
+fn first_sight(ours: &Hearthgate) {
+    let bare = bare::start(Work::Verify);
+    let key = ours.key();
+    let tokens = key.tokens_like(&ours.token(), TOKENS_EACH_ROUND * (ROUNDS + 1));
+    let load = Load::get_once_each(&ours.fhir("/Patient/1"), tokens, TOKENS_EACH_ROUND, 64);
+    let own = Side { process: &ours.process, load };
+    let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
+    let both = compare(&own, &floor, ROUND);
+    print("read with a token at first sight", "bare hyper, one check", both);
+    let checks = key.checks_a_second();
+    println!(
+        "  bare checks of ES256   {checks:>10.0} a second; reads at first sight {:.2} x of it (by CPU)",
+        1e6 / both[0].cpu_microseconds / checks
+    );
 }

@@ -87,7 +87,7 @@ mod tests {
             makes_keys: true,
         };
         let (snapshot, reports): (Snapshot, _) = compile(&resources, &platform);
-        (resources, Published { snapshot: Arc::new(snapshot), reports, rejections: Vec::new() })
+        (resources, Published::new(snapshot, reports, Vec::new()))
     }
 
     fn told(yaml: &str) -> Vec<(bool, Code, String)> {

@@ -158,11 +158,8 @@ impl Offline {
 
     /// What a server of these files would tell before it has asked anybody anything. Keys are those that the files hold.
     pub(super) fn told(&self, now: Timestamp) -> LiveStatus {
-        let published = Published {
-            snapshot: Arc::clone(&self.snapshot),
-            reports: self.reports.clone(),
-            rejections: self.resources.rejections.clone(),
-        };
+        let published =
+            Published::new(Arc::clone(&self.snapshot), self.reports.clone(), self.resources.rejections.clone());
         let pass = pass(&published, &Findings::default(), &Serving::Here, &Recorded::default(), now);
         told::live(None, Some(&published), &pass.recorded.objects, &LiveStatus::default())
     }

@@ -119,7 +119,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
     let admin_listener = listen("--admin-listen", arguments.admin_listen).await?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
-    let compiler = Publisher::new(platform.clone());
+    let compiler = Publisher::new(platform.clone()).without_reports();
     let (published, served) = (compiler.subscribe(), compiler.served());
     let client = EhrClient::new(platform.addresses.clone());
     let outcomes = Arc::new(EhrOutcomes::default());

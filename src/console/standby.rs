@@ -57,7 +57,7 @@ fn detail(report: &Report, conditions: Vec<Condition>) -> Value {
             observed_generation,
             conditions,
             keys: detail.keys.clone(),
-            certificate_pem: detail.certificate_pem.clone(),
+            certificate_pem: detail.certificate_pem.as_deref().map(str::to_owned),
             jwks_url: detail.jwks_url.clone(),
             callback_url: detail.callback_url.clone(),
             launch_url: detail.launch_url.clone(),

@@ -46,7 +46,7 @@ pub fn pass(
         let Detail::Activation(detail) = &report.detail else { continue };
         let key = &report.object.key;
         let told_before = told.get(&report.object).is_some_and(|status| status.uid == report.uid);
-        let remembered = previous.observed.activations.get(&key.to_string()).filter(|_| told_before);
+        let remembered = previous.observed.activations.get(&key.to_string()).filter(|_| told_before).map(AsRef::as_ref);
         let known = up_to_date(&detail.keys, remembered);
         let rotated = rotate(&known, |thumbprint| findings.is_proven(&report.uid, thumbprint), now);
         looks.extend(rotated.next_change);
@@ -161,7 +161,7 @@ fn observe(
         let accepted_before =
             accepted_before.contains(&report.object.key) || before.is_some_and(|before| before.accepted_before);
         if !keys.is_empty() || accepted_before {
-            activations.insert(name, ObservedActivation { keys, accepted_before });
+            activations.insert(name, Arc::new(ObservedActivation { keys, accepted_before }));
         }
     }
     // What is not there because its file cannot be read just now is not deleted.

@@ -52,20 +52,15 @@ pub fn follow(
     let (sender, receiver) = watch::channel(ProgrammedDocument::default());
     tokio::spawn(async move {
         let mut heard = outcomes.watch();
-        let mut compiled: Option<(Arc<Published>, Vec<ProgrammedObject>)> = None;
         loop {
             heard.mark_unchanged();
             let newest = published.borrow_and_update().clone();
             if let Some(newest) = newest {
-                let before = compiled.take().filter(|(known, _)| Arc::ptr_eq(known, &newest));
                 let outcomes = Arc::clone(&outcomes);
                 let made = tokio::task::spawn_blocking(move || {
-                    let objects = before.map_or_else(|| objects(&newest), |(_, objects)| objects);
-                    let programmed = Programmed { objects, outcomes: outcomes.all() };
-                    (ProgrammedDocument::from(&programmed), newest, programmed.objects)
+                    ProgrammedDocument::from(&Programmed { objects: objects(&newest), outcomes: outcomes.all() })
                 });
-                if let Ok((document, newest, objects)) = made.await {
-                    compiled = Some((newest, objects));
+                if let Ok(document) = made.await {
                     sender.send_if_modified(|sent| {
                         let is_news = sent.entity_tag != document.entity_tag;
                         *sent = document;
@@ -109,13 +104,17 @@ pub struct ProgrammedObject {
 }
 
 fn objects(published: &Published) -> Vec<ProgrammedObject> {
-    let of = |(object, digest): (ObjectReference, Digest)| {
+    let of = |(object, digest): (&ObjectReference, &Digest)| {
         let gateway = published.snapshot.gateways.get(&object.key).filter(|_| object.kind == Kind::Gateway);
         let signing_revisions =
             gateway.map(|gateway| gateway.signing.revisions.iter().map(|own| own.revision).collect());
-        ProgrammedObject { object, digest, signing_revisions: signing_revisions.unwrap_or_default() }
+        ProgrammedObject {
+            object: object.clone(),
+            digest: *digest,
+            signing_revisions: signing_revisions.unwrap_or_default(),
+        }
     };
-    published.digests().into_iter().map(of).collect()
+    published.digests().iter().map(of).collect()
 }
 
 impl Programmed {

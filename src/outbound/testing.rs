@@ -133,7 +133,7 @@ impl World {
 
     pub(crate) fn published(&self) -> Published {
         let (snapshot, reports) = compile(&self.resources, &self.platform);
-        Published { snapshot: Arc::new(snapshot), reports, rejections: self.resources.rejections.clone() }
+        Published::new(snapshot, reports, self.resources.rejections.clone())
     }
 
     /// Activation `act`, which must be in order.

@@ -1,5 +1,6 @@
 //! JSON documents that are open to all and may be kept for a while.
 
+use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
@@ -7,7 +8,7 @@ use super::body::{self, Body};
 
 /// Five minutes: short enough that a withdrawn key is soon gone everywhere. SMART asks that any origin may read
 /// discovery.
-pub(super) fn public(json: String) -> Response<Body> {
+pub(super) fn public(json: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(body::full(json));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

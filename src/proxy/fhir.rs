@@ -10,12 +10,14 @@ mod judged;
 mod links;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 
@@ -24,11 +26,12 @@ pub(super) use error::FhirError;
 
 use super::Proxy;
 use super::body::{self, Body};
-use super::forward::{Credentials, Draft, EhrBody, Outgoing, REPLAYABLE};
+use super::forward::{Credentials, Draft, EhrBody, Outgoing};
 use super::headers::{self, IF_NONE_EXIST};
 use super::record::Record;
 use super::request_id::RequestId;
-use super::rewrite::{Pages, Rewriter, Rewritten, rewritten};
+use super::rewrite::{Pages, Rewriter, Rewritten, Unrewritable, rewritten};
+use super::room::Held;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::constrain;
 use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
@@ -41,9 +44,9 @@ use links::{Asked, Links};
 const LONGEST_FORM: usize = 256 * 1024;
 /// Batches, and bodies that scopes with limits must be held to, are read whole before the EHR is called.
 const LONGEST_JUDGED_BODY: usize = 8 * 1024 * 1024;
-/// Bodies up to this length are rewritten whole, so that their length is known before they are sent; longer ones go on in
-/// chunks.
-const LONGEST_REWRITTEN_WHOLE: u64 = 256 * 1024;
+/// Bodies of these lengths are held while they are rewritten, so that their length is known before they are sent. Shorter
+/// ones are in any case; longer ones go on in chunks.
+const HELD_TO_REWRITE: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// FHIR's media type, asked for by name: Epic answers in XML otherwise.
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 
@@ -92,7 +95,7 @@ impl Proxy {
         }
         let accept = accept(&head.headers, interaction == Interaction::Read("Binary"))?;
 
-        let Held { permit, outgoing, query, asked, batch } =
+        let Allowed { permit, outgoing, query, asked, entries } =
             self.hold(&request, &access(&bearer), (&parts, &interaction), body, &mut sent).await?;
         hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
@@ -124,8 +127,8 @@ impl Proxy {
         let answer = self.call(&call, draft).await?;
         let links = (is_export || follow::has_pages(&interaction)).then(|| {
             let links = Links::new(gateway, &bearer, asked, now);
-            match batch {
-                Some(batch) => links.of_batch(batch),
+            match entries {
+                Some(entries) => links.of_batch(entries),
                 None => links,
             }
         });
@@ -147,33 +150,34 @@ impl Proxy {
         (parts, interaction): (&Parts<'request>, &Interaction<'_>),
         body: Body,
         sent: &mut HeaderMap,
-    ) -> Result<Held<'request>, FhirError> {
+    ) -> Result<Allowed<'request>, FhirError> {
         let gateway = request.gateway;
         let decide = |body: Option<&[u8]>| fhir::decide(access, &gateway.operations, interaction, parts, body);
         let read = |body, limit| async move {
-            body::read(body, limit, self.limits.request_idle).await.map_err(FhirError::Body)
+            body::read_held(body, limit, self.limits.request_idle, &self.room).await.map_err(FhirError::from)
         };
         let query = parts.query.map(Cow::Borrowed);
         if interaction.has_form() {
             let form = read(body, LONGEST_FORM).await?;
-            let text = std::str::from_utf8(&form).map_err(|_| FhirError::Form)?;
+            let text = std::str::from_utf8(form.as_ref()).map_err(|_| FhirError::Form)?;
             let asked = Asked::new(parts, Some(text));
-            let permit = decide(Some(&form))?;
+            let permit = decide(Some(form.as_ref()))?;
             // Without the client's parameters: a charset would have the EHR read other names than were judged.
             sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
             if permit.answer.is_none() {
-                return Ok(Held { permit, outgoing: Outgoing::Whole(form), query, asked, batch: None });
+                let outgoing = Outgoing::Whole(form.into_bytes());
+                return Ok(Allowed { permit, outgoing, query, asked, entries: None });
             }
             let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
-            let outgoing = Outgoing::Whole(for_form.into());
-            return Ok(Held { permit, outgoing, query: Some(for_query.into()), asked, batch: None });
+            let outgoing = Outgoing::Whole(form.replaced(for_form));
+            return Ok(Allowed { permit, outgoing, query: Some(for_query.into()), asked, entries: None });
         }
         let asked = Asked::new(parts, None);
         if *interaction == Interaction::Batch {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
-            let permit = decide(Some(&whole))?;
-            let outgoing = moved_back(gateway, Outgoing::Whole(whole.clone()))?;
-            return Ok(Held { permit, outgoing, query, asked, batch: Some(whole) });
+            let permit = decide(Some(whole.as_ref()))?;
+            let entries = Some(Asked::of_entries(whole.as_ref()));
+            return Ok(Allowed { permit, outgoing: moved_back_whole(gateway, whole)?, query, asked, entries });
         }
         let permit = decide(None)?;
         let query = constrain::append(parts.query, &permit.constraints);
@@ -182,14 +186,15 @@ impl Proxy {
             && interaction.resource_type() != Some("Binary");
         let outgoing = if permit.judges_body() {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
-            permit.check_body(&whole, &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;
-            Outgoing::Whole(whole)
+            permit.check_body(whole.as_ref(), &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;
+            if is_fhir { moved_back_whole(gateway, whole)? } else { Outgoing::Whole(whole.into_bytes()) }
+        } else if is_fhir && body.size_hint().exact().is_some_and(|length| HELD_TO_REWRITE.contains(&length)) {
+            moved_back_whole(gateway, read(body, LONGEST_JUDGED_BODY).await?)?
         } else {
-            let held = if is_fhir { LONGEST_REWRITTEN_WHOLE } else { REPLAYABLE };
-            self.outgoing(body, held).await.map_err(FhirError::Body)?
+            let outgoing = self.outgoing(body).await.map_err(FhirError::Body)?;
+            if is_fhir { moved_back(gateway, outgoing)? } else { outgoing }
         };
-        let outgoing = if is_fhir { moved_back(gateway, outgoing)? } else { outgoing };
-        Ok(Held { permit, outgoing, query, asked, batch: None })
+        Ok(Allowed { permit, outgoing, query, asked, entries: None })
     }
 
     /// Judges an answer where the permit asks for it, and makes it ours.
@@ -201,13 +206,11 @@ impl Proxy {
         links: Option<Links>,
     ) -> Result<Response<Body>, FhirError> {
         let pages = links.map(|links| -> Box<dyn Pages> { Box::new(links) });
-        match &permit.answer {
-            None => pass_on(call.gateway, answer, *interaction == Interaction::Read("Binary"), pages),
-            Some(condition) => {
-                let answer = judged::judge(call.gateway, answer, condition, interaction).await?;
-                pass_on(call.gateway, answer, false, pages)
-            }
+        if permit.judges_answer() {
+            let answer = judged::judge(call, answer, permit, interaction, &self.room).await?;
+            return pass_on(call.gateway, answer, false, pages);
         }
+        pass_on(call.gateway, answer, *interaction == Interaction::Read("Binary"), pages)
     }
 
     /// Calls the EHR with the activation's credentials.
@@ -226,14 +229,14 @@ impl Proxy {
 }
 
 /// A request as it may go on.
-struct Held<'request> {
+struct Allowed<'request> {
     permit: Permit,
     outgoing: Outgoing,
     query: Option<Cow<'request, str>>,
     /// What was asked, to be remembered in links.
     asked: Asked,
-    /// The body of a batch.
-    batch: Option<Bytes>,
+    /// What the entries of a batch asked for.
+    entries: Option<Vec<Option<Asked>>>,
 }
 
 /// What a token gives.
@@ -244,14 +247,30 @@ fn access(bearer: &Bearer) -> Access<'_> {
 /// Turns the gateway's own places in a FHIR body back into the EHR's: clients write back what they read. Judged was the
 /// body as it came; there both bases mean the same.
 fn moved_back(gateway: &Gateway, outgoing: Outgoing) -> Result<Outgoing, FhirError> {
-    let rewriter = Rewriter::new(&gateway.fhir_base, gateway.data_adapter.fhir_base.without_slash());
     Ok(match outgoing {
         Outgoing::Whole(whole) => {
-            let whole = rewritten(whole, rewriter).map_err(|error| fhir::Denial::Json(error.to_string()))?;
-            Outgoing::Whole(whole)
+            let moved = rewritten(&whole, back(gateway)).map_err(no_json)?;
+            Outgoing::Whole(moved.map_or(whole, Bytes::from))
         }
-        Outgoing::Stream(body, ending) => Outgoing::Stream(Rewritten::new(body, rewriter).boxed_unsync(), ending),
+        Outgoing::Stream(body, ending) => Outgoing::Stream(Rewritten::new(body, back(gateway)).boxed_unsync(), ending),
     })
+}
+
+/// The same, of a body that is held.
+fn moved_back_whole(gateway: &Gateway, whole: Held) -> Result<Outgoing, FhirError> {
+    let moved = rewritten(whole.as_ref(), back(gateway)).map_err(no_json)?;
+    Ok(Outgoing::Whole(match moved {
+        Some(moved) => whole.replaced(moved),
+        None => whole.into_bytes(),
+    }))
+}
+
+fn back(gateway: &Gateway) -> Rewriter {
+    Rewriter::new(&gateway.fhir_base, gateway.data_adapter.fhir_base.without_slash())
+}
+
+fn no_json(error: Unrewritable) -> FhirError {
+    fhir::Denial::Json(error.to_string()).into()
 }
 
 /// `If-None-Exist` goes with a create only, and is held to what the scopes reach.

@@ -1,7 +1,7 @@
 //! Refusals as FHIR's OperationOutcome.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::request_id::RequestId;
@@ -12,8 +12,8 @@ const CODES: &str = "https://hearthgate.dev/codes";
 /// The code system that says on whose side the fault is: `app`, `gateway`, `ehr`.
 const SIDES: &str = "https://hearthgate.dev/sides";
 
-/// The JSON.
-pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> String {
+/// The resource.
+pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> Value {
     json!({
         "resourceType": "OperationOutcome",
         "issue": [{
@@ -29,7 +29,6 @@ pub(super) fn of(refusal: &Refusal, request_id: &RequestId) -> String {
             "diagnostics": format!("{} Request id: {}", refusal.code.remedy(), request_id.as_str()),
         }],
     })
-    .to_string()
 }
 
 /// FHIR's word for a refusal (value set issue-type, FHIR R4). What may pass by itself is told by the status, whatever it is
@@ -80,6 +79,7 @@ fn issue_type(status: StatusCode, code: Code) -> &'static str {
         Code::RateLimited | Code::TooManyFailures => "throttled",
         Code::EhrTimeout => "timeout",
         Code::NotSynced
+        | Code::GatewayFull
         | Code::GatewaySigningUnready
         | Code::StoreAway
         | Code::EhrUnreachableNow

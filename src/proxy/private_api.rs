@@ -12,7 +12,7 @@ use super::Proxy;
 use super::bearer::{Unauthorized, challenge};
 use super::body::{Body, BodyError, Watched};
 use super::fhir::target;
-use super::forward::{Credentials, Draft, ForwardError, REPLAYABLE, body_refusal};
+use super::forward::{Credentials, Draft, ForwardError, body_refusal};
 use super::headers::{self, HeaderOddity};
 use super::record::Record;
 use super::refusal::{Refusal, Side};
@@ -102,7 +102,7 @@ impl Proxy {
             method: head.method.clone(),
             target: target(external.api_endpoint.without_slash(), rest, query),
             headers: sent,
-            body: self.outgoing(body, REPLAYABLE).await.map_err(PrivateApiError::Body)?,
+            body: self.outgoing(body).await.map_err(PrivateApiError::Body)?,
         };
         let credentials = Credentials::Fixed { activation: &bearer.activation, authorization: &external.authorization };
         let answer = self.forward(adapter, &credentials, draft, request_id).await?;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrecy::ExposeSecret as _;
@@ -23,7 +24,11 @@ pub struct Digest(u128);
 impl Published {
     /// The digest of each object of our kinds as it was compiled, with whatever it refers to: an Activation with its
     /// App, its Gateway and that one's DataAdapter.
-    pub fn digests(&self) -> Digests {
+    pub fn digests(&self) -> Arc<Digests> {
+        Arc::clone(self.digests.get_or_init(|| Arc::new(self.compute_digests())))
+    }
+
+    fn compute_digests(&self) -> Digests {
         let own: Vec<Digest> = self.reports.iter().map(|report| self.own_digest(report)).collect();
         let of_our_kinds = self.reports.iter().filter(|report| !matches!(report.detail, Detail::Other));
         of_our_kinds.map(|report| (report.object.clone(), self.with_references(report, &own))).collect()

@@ -1,8 +1,10 @@
 //! Gateway: spec → what requests at its URLs need, ready made.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{DataAdapter, ObjectKey};
 use crate::api::gateway::RateLimit;
@@ -40,6 +42,21 @@ pub struct Gateway {
     pub signing: GatewaySigning,
     /// Switched off.
     pub suspend: bool,
+    /// What is told of it, as it is sent.
+    pub documents: DiscoveryDocuments,
+}
+
+/// The discovery documents of a gateway (JSON), each made when it is first asked for, then remembered: thousands of
+/// activations are looked at for one. It follows from the gateway and its activations, and each compilation makes a new
+/// gateway, so none tells what another snapshot holds.
+#[derive(Debug, Default)]
+pub struct DiscoveryDocuments {
+    /// `B/fhir/.well-known/smart-configuration`
+    pub smart_configuration: OnceLock<Bytes>,
+    /// `/.well-known/oauth-authorization-server<path of B>`
+    pub authorization_server: OnceLock<Bytes>,
+    /// `B/.well-known/openid-configuration`
+    pub openid_configuration: OnceLock<Bytes>,
 }
 
 impl Gateway {

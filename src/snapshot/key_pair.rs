@@ -49,7 +49,7 @@ pub struct KeyRevision {
     /// Signs.
     pub signing: SigningKey,
     /// The certificate (PEM), where the Secret holds one.
-    pub certificate_pem: Option<String>,
+    pub certificate_pem: Option<Arc<str>>,
     /// The certificate's SHA-256 fingerprint, where there is one.
     pub certificate_fingerprint: Option<String>,
     /// When the certificate begins, where there is one: mostly when the key was made.

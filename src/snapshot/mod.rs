@@ -21,7 +21,7 @@ pub mod routes;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
@@ -44,6 +44,26 @@ pub struct Published {
     pub reports: Vec<Report>,
     /// Refused edits, those of unknown objects too.
     pub rejections: Vec<resources::Rejection>,
+    /// Computed once, then remembered: they follow from the snapshot and the reports.
+    digests: OnceLock<Arc<digest::Digests>>,
+}
+
+impl Published {
+    /// Puts together what one compilation gave.
+    pub fn new(
+        snapshot: impl Into<Arc<Snapshot>>,
+        reports: Vec<Report>,
+        rejections: Vec<resources::Rejection>,
+    ) -> Self {
+        Self { snapshot: snapshot.into(), reports, rejections, digests: OnceLock::new() }
+    }
+
+    /// The same for who serves and tells nobody: the digests stay, and the reports, which are the greater part, go.
+    #[must_use]
+    pub fn without_reports(self) -> Self {
+        self.digests();
+        Self { reports: Vec::new(), ..self }
+    }
 }
 
 /// What was compiled, and what came of it: for whoever asks about configuration, and serves nobody.

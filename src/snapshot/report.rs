@@ -3,6 +3,8 @@
 //! What only the world outside can tell (does the EHR accept the key, is the app healthy, how many replicas serve it)
 //! is added by the control plane.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -107,7 +109,7 @@ pub struct ActivationDetail {
     /// The thumbprints that the spec pins; `None` where the key is not one that we make.
     pub pinned: Option<Vec<String>>,
     /// The certificate to register.
-    pub certificate_pem: Option<String>,
+    pub certificate_pem: Option<Arc<str>>,
     /// The JWKS URL to register.
     pub jwks_url: Option<String>,
     /// Where the EHR sends users back to.

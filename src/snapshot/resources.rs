@@ -227,7 +227,7 @@ pub struct ConfigMap {
 #[serde(default)]
 pub struct Observed {
     /// By activation: the keys that were recorded for it, and which one it signs with.
-    pub activations: BTreeMap<String, ObservedActivation>,
+    pub activations: BTreeMap<String, Arc<ObservedActivation>>,
     /// By gateway: the revision that signs its tokens, once every ready replica has reported it.
     pub gateways: BTreeMap<String, u32>,
 }

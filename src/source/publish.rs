@@ -1,10 +1,12 @@
 //! Latest resources → compile → publish. The one loop behind every source.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::snapshot::{Platform, Published, Resources, Snapshot, compile};
 
@@ -15,6 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub struct Publisher {
     platform: Platform,
+    keeps_reports: bool,
     served: Arc<ArcSwapOption<Snapshot>>,
     published: watch::Sender<Option<Arc<Published>>>,
 }
@@ -22,7 +25,13 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher that has published nothing yet.
     pub fn new(platform: Platform) -> Self {
-        Self { platform, served: Arc::default(), published: watch::Sender::new(None) }
+        Self { platform, keeps_reports: true, served: Arc::default(), published: watch::Sender::new(None) }
+    }
+
+    /// The same for who tells nobody what is wrong with an object: see [`Published::without_reports`].
+    #[must_use]
+    pub fn without_reports(self) -> Self {
+        Self { keeps_reports: false, ..self }
     }
 
     /// The snapshot to serve: one pointer, swapped whole.
@@ -43,18 +52,20 @@ impl Publisher {
     where
         Delivered: Clone + Into<Option<Arc<Resources>>>,
     {
+        let compiler = match Compiler::start(self.platform.clone(), self.keeps_reports) {
+            Ok(compiler) => compiler,
+            Err(error) => {
+                tracing::error!(%error, "nothing can be compiled: there is no thread for it");
+                return;
+            }
+        };
         loop {
             let newest = resources.borrow_and_update().clone();
             if let Some(newest) = newest.into() {
-                let platform = self.platform.clone();
                 let started = Instant::now();
-                let compiled = tokio::task::spawn_blocking(move || {
-                    let (snapshot, reports) = compile(&newest, &platform);
-                    Published { snapshot: Arc::new(snapshot), reports, rejections: newest.rejections.clone() }
-                });
-                match compiled.await {
-                    Ok(published) => self.publish(published),
-                    Err(error) => tracing::error!(%error, "compiling failed; what was served stays"),
+                match compiler.compile(newest).await {
+                    Some(published) => compiler.free(self.publish(published)),
+                    None => tracing::error!("compiling failed; what was served stays"),
                 }
                 // While thousands of objects arrive, half of the time is left for serving them.
                 tokio::time::sleep(started.elapsed().min(LONGEST_PAUSE)).await;
@@ -65,10 +76,64 @@ impl Publisher {
         }
     }
 
-    fn publish(&self, published: Published) {
+    /// Gives back what was published before.
+    fn publish(&self, published: Published) -> Option<Arc<Published>> {
         self.served.store(Some(Arc::clone(&published.snapshot)));
         let activations = published.snapshot.activations.len();
-        tracing::debug!(activations, reports = published.reports.len(), "published a snapshot");
-        self.published.send_replace(Some(Arc::new(published)));
+        tracing::debug!(activations, "published a snapshot");
+        self.published.send_replace(Some(Arc::new(published)))
     }
+}
+
+/// What the compiling thread is asked for.
+enum Job {
+    Compile(Arc<Resources>, oneshot::Sender<Published>),
+    Free(Arc<Published>),
+}
+
+/// One thread for all compilations. Allocators keep what a thread freed for that thread: of a pool, every thread that
+/// ever compiled would keep the room of a snapshot of thousands of objects, and this one needs it for the next. It also
+/// frees what was overtaken, which takes milliseconds that no request should wait for.
+struct Compiler(mpsc::Sender<Job>);
+
+impl Compiler {
+    fn start(platform: Platform, keeps_reports: bool) -> io::Result<Self> {
+        let (sender, jobs) = mpsc::channel();
+        thread::Builder::new().name("compiler".to_owned()).spawn(move || {
+            while let Ok(job) = jobs.recv() {
+                match job {
+                    // Nobody listens any more if the process ends.
+                    Job::Compile(resources, reply) => {
+                        if let Some(published) = compiled(&resources, &platform, keeps_reports) {
+                            drop(reply.send(published));
+                        }
+                    }
+                    Job::Free(overtaken) => drop(overtaken),
+                }
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// `None`: it panicked, which is told.
+    async fn compile(&self, resources: Arc<Resources>) -> Option<Published> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Job::Compile(resources, reply)).ok()?;
+        answer.await.ok()
+    }
+
+    fn free(&self, overtaken: Option<Arc<Published>>) {
+        if let Some(overtaken) = overtaken {
+            drop(self.0.send(Job::Free(overtaken)));
+        }
+    }
+}
+
+fn compiled(resources: &Resources, platform: &Platform, keeps_reports: bool) -> Option<Published> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let (snapshot, reports) = compile(resources, platform);
+        let published = Published::new(snapshot, reports, resources.rejections.clone());
+        if keeps_reports { published } else { published.without_reports() }
+    }))
+    .ok()
 }

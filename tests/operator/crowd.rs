@@ -1,7 +1,9 @@
-//! Many activations at once: how long they take, how fast an edit among them is served, how much memory they cost.
+//! Many activations at once: how long they take, how fast an edit among them is served, what apps notice of edits, how
+//! much memory they cost.
 
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use hearthgate::sandbox::{Credential, Registration};
@@ -9,6 +11,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::edits::{self, READER, reader};
 use super::installation::{Installation, PROMPTLY, eventually};
 use crate::support::control_plane::{ADMIN, ControlPlane};
 
@@ -22,7 +25,7 @@ fn algorithm() -> String {
     std::env::var("HEARTHGATE_TEST_CROWD_ALGORITHM").unwrap_or_else(|_| "RS384".into())
 }
 
-fn objects(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
+pub(super) fn objects(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let (group, plural) = match kind {
         "App" => ("hearthgate.dev", "smartapps"),
         "Gateway" => ("hearthgate.dev", "fhirgateways"),
@@ -47,7 +50,7 @@ async fn create(client: &Client, namespace: &str, documents: Vec<Value>) {
     stream::iter(creations).buffer_unordered(16).collect::<Vec<_>>().await;
 }
 
-fn activation(name: &str, token_url: &str) -> [Value; 2] {
+pub(super) fn activation(name: &str, token_url: &str) -> [Value; 2] {
     let version = "hearthgate.dev/v1alpha1";
     [
         json!({ "apiVersion": version, "kind": "App", "metadata": { "name": name }, "spec": {
@@ -63,11 +66,25 @@ fn activation(name: &str, token_url: &str) -> [Value; 2] {
     ]
 }
 
+/// How long so many RSA keys take on one thread, by as many of them as tell it: some take twice as long as others.
+async fn bare_generation(count: usize) -> Duration {
+    let sample = u32::try_from(count.min(300)).unwrap();
+    let generate = move || {
+        let start = Instant::now();
+        for _ in 0..sample {
+            RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        }
+        start.elapsed()
+    };
+    let took = tokio::task::spawn_blocking(generate).await.unwrap();
+    took / sample * u32::try_from(count).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     let plane = ControlPlane::start().await;
     plane.install_crds().await;
-    let installation = Installation::prepare(&plane, 1).await;
+    let installation = Installation::prepare(&plane, 2).await;
     let operator = installation.operator().await;
     let proxy = &installation.proxies[0];
     let (namespace, count) = (installation.namespace.clone(), crowd());
@@ -78,8 +95,9 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     .await;
     let empty = (operator.memory(), proxy.memory());
 
-    for number in 0..count {
-        let client_id = format!("app-{number:05}");
+    let others = (1..count).map(|number| format!("app-{number:05}"));
+    let names: Vec<String> = others.chain([READER.to_owned()]).collect();
+    for client_id in names.clone() {
         let url = format!("{}/{namespace}/keys/{client_id}/jwks.json", installation.public_url());
         let credential = Credential::JwksUrl(url);
         installation.ehr.register(Registration::new(client_id, credential)).unwrap();
@@ -91,7 +109,10 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     installation.apply(&shared.collect::<Vec<_>>().join("\n---\n")).await;
     let start = Instant::now();
     let token_url = installation.ehr.token_url();
-    let documents = (0..count).flat_map(|number| activation(&format!("app-{number:05}"), &token_url));
+    let documents = names.iter().flat_map(|name| match name.as_str() {
+        READER => reader(&token_url).to_vec(),
+        other => activation(other, &token_url).to_vec(),
+    });
     create(&client, &namespace, documents.collect()).await;
     eprintln!("{count} activations were applied in {:?}", start.elapsed());
     let activations = objects(&client, &namespace, "Activation");
@@ -114,7 +135,8 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
         ready == count
     })
     .await;
-    eprintln!("{count} activations were ready {:?} after the first was applied", start.elapsed());
+    let ready = start.elapsed();
+    eprintln!("{count} activations were ready {ready:?} after the first was applied");
     eprintln!("processor time: operator {:?}, proxy {:?}", operator.cpu_time(), proxy.cpu_time());
     eprintln!(
         "memory in KiB, empty and full: operator {} and {}, proxy {} and {}",
@@ -125,6 +147,11 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     );
     let writes = installation.writes();
     eprintln!("{} writes: {} for each activation", writes.len(), writes.len() / count);
+    if algorithm() == "RS384" {
+        let bare = bare_generation(count).await;
+        let ratio = ready.as_secs_f64() / bare.as_secs_f64();
+        eprintln!("{count} bare RSA keys on one thread take {bare:?}: {ratio:.2} x of it until all were ready");
+    }
 
     // What apps see of an edit: the key set of an activation's pair is at the proxy, and its suspension closes nothing of
     // it; so the gateway's discovery document, which is there exactly while the gateway is.
@@ -153,6 +180,14 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     );
     assert!(took[took.len() / 2] < Duration::from_secs(1), "{took:?}");
     assert!(took.iter().all(|took| *took < PROMPTLY), "{took:?}");
+
+    edits::among_requests(&installation, &objects(&client, &namespace, "Activation")).await;
+    eprintln!(
+        "memory in KiB after all edits: operator {}, proxies {} and {}",
+        operator.memory(),
+        proxy.memory(),
+        installation.proxies[1].memory()
+    );
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ impl State {
         }
         self.snapshot = Some(Arc::clone(&published.snapshot));
         if let Ok(own) = tokio::task::spawn_blocking(move || published.digests()).await {
-            self.own = Arc::new(own);
+            self.own = own;
         }
     }
 

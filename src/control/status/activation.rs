@@ -55,7 +55,7 @@ pub(super) fn status(
         likely_causes,
         served,
         keys,
-        certificate_pem: detail.certificate_pem.clone(),
+        certificate_pem: detail.certificate_pem.as_deref().map(str::to_owned),
         jwks_url: detail.jwks_url.clone(),
         callback_url: detail.callback_url.clone(),
         launch_url: detail.launch_url.clone(),

@@ -64,6 +64,11 @@ impl Parameter {
         found
     }
 
+    /// Whether a resource says anything at all in the elements that it looks at.
+    pub fn has_value(self, resource: &Value) -> bool {
+        self.values(resource).iter().any(|value| !value.is_null())
+    }
+
     /// The relative references in a resource, as type and ID: a reference is relative, or begins with one of the bases.
     pub fn references<'value>(
         self,

@@ -7,15 +7,14 @@
 //! moved where they lie below the FHIR base, and are then requests like any other; else they lead nowhere, and say so. A
 //! link left out would let half of the results pass for all of them.
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use http::Method;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::protocol::fhir::Parts;
 use crate::protocol::form;
@@ -69,17 +68,16 @@ impl Asked {
     }
 
     /// What the entries of a batch ask for that may have pages: reads and searches by their URL.
-    fn of_entries(batch: &[u8]) -> Vec<Option<Self>> {
-        let batch: Value = serde_json::from_slice(batch).unwrap_or_default();
-        let entries = batch.get("entry").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let asked = |entry: &Value| {
-            let text = |name: &str| entry.pointer(name).and_then(Value::as_str);
-            let url = text("/request/url").filter(|_| text("/request/method") == Some("GET"))?;
-            let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+    pub(super) fn of_entries(batch: &[u8]) -> Vec<Option<Self>> {
+        let batch: Batch = serde_json::from_slice(batch).unwrap_or_default();
+        let asked = |entry: Entry<'_>| {
+            let Request { method, url } = entry.request?;
+            let url = url.filter(|_| method.is_some_and(|method| method == "GET"))?;
+            let (path, query) = url.split_once('?').map_or((&*url, None), |(path, query)| (path, Some(query)));
             let path = if path.is_empty() { String::new() } else { format!("/{path}") };
             Some(Self { method: "GET".to_owned(), path, query: query.map(str::to_owned), form: None })
         };
-        entries.iter().map(asked).collect()
+        batch.entry.into_iter().map(asked).collect()
     }
 
     pub(super) fn method(&self) -> Method {
@@ -117,14 +115,30 @@ pub(super) struct Links {
     gateway: Arc<Gateway>,
     owner: String,
     asked: Asked,
-    batch: Option<Batch>,
+    /// In answer to a batch: what its entries asked for.
+    entries: Option<Vec<Option<Asked>>>,
     now: Timestamp,
 }
 
-/// A batch that was asked for: looked into when its answer has pages, which is seldom.
-struct Batch {
-    body: Bytes,
-    entries: OnceLock<Vec<Option<Asked>>>,
+/// A batch, as far as its entries ask for something.
+#[derive(Default, Deserialize)]
+struct Batch<'batch> {
+    #[serde(default, borrow)]
+    entry: Vec<Entry<'batch>>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'batch> {
+    #[serde(borrow)]
+    request: Option<Request<'batch>>,
+}
+
+#[derive(Deserialize)]
+struct Request<'batch> {
+    #[serde(borrow)]
+    method: Option<Cow<'batch, str>>,
+    #[serde(borrow)]
+    url: Option<Cow<'batch, str>>,
 }
 
 /// Links are the activation's own, and the session's where there is one.
@@ -135,12 +149,12 @@ fn owner(bearer: &Bearer) -> String {
 
 impl Links {
     pub(super) fn new(gateway: &Arc<Gateway>, bearer: &Bearer, asked: Asked, now: Timestamp) -> Self {
-        Self { gateway: Arc::clone(gateway), owner: owner(bearer), asked, batch: None, now }
+        Self { gateway: Arc::clone(gateway), owner: owner(bearer), asked, entries: None, now }
     }
 
-    /// The same, in answer to the batch with this body.
-    pub(super) fn of_batch(self, body: Bytes) -> Self {
-        Self { batch: Some(Batch { body, entries: OnceLock::new() }), ..self }
+    /// The same, in answer to a batch whose entries asked for that.
+    pub(super) fn of_batch(self, entries: Vec<Option<Asked>>) -> Self {
+        Self { entries: Some(entries), ..self }
     }
 
     /// The gateway's URL in place of one of the EHR's, which may be relative to its FHIR base.
@@ -175,12 +189,6 @@ impl Links {
     pub(super) fn moved(&self, url: &str) -> String {
         MovedBase::of(&self.gateway).apply(url).unwrap_or_else(|| self.gateway.fhir_base.clone())
     }
-
-    /// What the batch's entry of this number asked for, from 0.
-    fn asked_by_entry(&self, number: usize) -> Option<&Asked> {
-        let Batch { body, entries } = self.batch.as_ref()?;
-        entries.get_or_init(|| Asked::of_entries(body)).get(number)?.as_ref()
-    }
 }
 
 impl Pages for Links {
@@ -189,8 +197,8 @@ impl Pages for Links {
             return self.moved(url);
         }
         let asked = match paged {
-            Paged::Answer => self.batch.is_none().then_some(&self.asked),
-            Paged::Entry(number) => self.asked_by_entry(number),
+            Paged::Answer => self.entries.is_none().then_some(&self.asked),
+            Paged::Entry(number) => self.entries.as_ref().and_then(|entries| entries.get(number)?.as_ref()),
             Paged::Within => None,
         };
         match asked {
@@ -268,7 +276,8 @@ mod tests {
     #[test]
     fn what_the_entries_of_a_batch_ask_for_is_what_they_would_ask_for_alone() {
         let entry = |method: &str, url: &str| serde_json::json!({"request": {"method": method, "url": url}});
-        let entries = [entry("GET", "Observation?code=a"), entry("POST", "Patient"), Value::Null, entry("GET", "")];
+        let nothing = serde_json::json!({});
+        let entries = [entry("GET", "Observation?code=a"), entry("POST", "Patient"), nothing, entry("GET", "")];
         let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
         let asked = |path: &str, query: Option<&str>| Asked {
             method: "GET".to_owned(),

@@ -33,7 +33,7 @@ use crate::protocol::jwt;
 use crate::snapshot::{Activation, DataAdapter};
 
 /// Bodies up to this length are held, so that they can be sent again after a 401.
-pub(super) const REPLAYABLE: u64 = 64 * 1024;
+const REPLAYABLE: u64 = 64 * 1024;
 
 const PRODUCT: &str = concat!("hearthgate/", env!("CARGO_PKG_VERSION"));
 
@@ -80,8 +80,8 @@ impl<'request> Credentials<'request> {
 }
 
 impl Proxy {
-    /// Takes a client's body: held if it is known to be no longer than that, else watched while it streams.
-    pub(super) async fn outgoing(&self, body: Body, held: u64) -> Result<Outgoing, BodyError> {
+    /// Takes a client's body: held if it is known to be short, else watched while it streams.
+    pub(super) async fn outgoing(&self, body: Body) -> Result<Outgoing, BodyError> {
         let limits = &self.limits;
         let size = body.size_hint();
         if body.is_end_stream() {
@@ -90,7 +90,7 @@ impl Proxy {
         if size.lower() > u64::try_from(limits.request_body).unwrap_or(u64::MAX) {
             return Err(BodyError::TooLarge);
         }
-        if size.exact().is_some_and(|length| length <= held) {
+        if size.exact().is_some_and(|length| length <= REPLAYABLE) {
             return body::read(body, limits.request_body, limits.request_idle).await.map(Outgoing::Whole);
         }
         let watched = Watched::new(body, Some(limits.request_body), limits.request_idle);

@@ -9,14 +9,14 @@ use http_body::Frame;
 use super::{Rewriter, Unrewritable};
 use crate::proxy::body::BoxError;
 
-/// A body that is all there, rewritten.
-pub(in crate::proxy) fn rewritten(whole: Bytes, mut rewriter: Rewriter) -> Result<Bytes, Unrewritable> {
+/// A body that is all there, rewritten; nothing where it stays as it is.
+pub(in crate::proxy) fn rewritten(whole: &[u8], mut rewriter: Rewriter) -> Result<Option<Vec<u8>>, Unrewritable> {
     let mut out = BytesMut::new();
-    if rewriter.push(&whole, &mut out)? {
-        return Ok(whole);
+    if rewriter.push(whole, &mut out)? {
+        return Ok(None);
     }
     rewriter.finish(&mut out);
-    Ok(out.freeze())
+    Ok(Some(out.into()))
 }
 
 /// A body that is rewritten while it passes: piece by piece, as it is asked for.

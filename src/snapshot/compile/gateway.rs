@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::gateway::DiscoveryDocuments;
 use super::super::report::Detail;
 use super::super::{DataAdapter, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
@@ -237,5 +238,6 @@ fn check(
         rate_limit: spec.rate_limit.clone(),
         signing,
         suspend: spec.suspend,
+        documents: DiscoveryDocuments::default(),
     })
 }

@@ -130,7 +130,7 @@ fn revision(revision: u32, secret_name: &str, parsed: &ParsedKeyPair) -> KeyRevi
         thumbprint: parsed.thumbprint(),
         kid: parsed.thumbprint().to_string(),
         signing: parsed.signing().clone(),
-        certificate_pem: certificate.map(|certificate| certificate.pem().into()),
+        certificate_pem: certificate.map(Certificate::shared_pem),
         certificate_fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
         not_before: certificate.map(Certificate::not_before),
         not_after: certificate.map(|certificate| certificate.not_after().to_string()),

@@ -48,7 +48,7 @@ impl<'resources> Lookup<'resources> {
     /// What status records of an activation.
     pub(super) fn observed(&self, activation: &ObjectKey) -> Option<&'resources ObservedActivation> {
         let all = &self.resources.observed.activations;
-        if all.is_empty() { None } else { all.get(&activation.to_string()) }
+        if all.is_empty() { None } else { all.get(&activation.to_string()).map(AsRef::as_ref) }
     }
 
     /// The Secrets that say that they are revisions of this pair, sorted by name.

@@ -34,7 +34,7 @@ impl Bag {
             }
             Content::App(value) => (Kind::App, put(&mut bag.apps, &key, value)),
             Content::Activation(value, observed) => {
-                let observed = (observed != ObservedActivation::default()).then_some(observed);
+                let observed = (observed != ObservedActivation::default()).then(|| Arc::new(observed));
                 let recorded = record(&mut bag.observed.activations, &key, observed);
                 (Kind::Activation, put(&mut bag.activations, &key, value) || recorded)
             }

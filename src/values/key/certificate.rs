@@ -1,6 +1,7 @@
 //! The X.509 certificate around a public key: what Epic and others take as "PEM file".
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use super::{KeyProblem, PublicKey, pem};
 /// takes part in any decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    pem: String,
+    pem: Arc<str>,
     fingerprint: CertificateFingerprint,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -36,7 +37,7 @@ impl Certificate {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &der).as_ref());
         Ok(Self {
-            pem: pem::encode(pem::CERTIFICATE, &der).to_string(),
+            pem: pem::encode(pem::CERTIFICATE, &der).as_str().into(),
             fingerprint: CertificateFingerprint(fingerprint),
             not_before: Timestamp::from_second(certificate.validity().not_before.timestamp())
                 .map_err(|_| KeyProblem::NotACertificate)?,
@@ -49,6 +50,11 @@ impl Certificate {
     /// The certificate in PEM, one block.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The same to keep: one text for all who do.
+    pub fn shared_pem(&self) -> Arc<str> {
+        Arc::clone(&self.pem)
     }
 
     /// Its SHA-256 fingerprint.

@@ -1,13 +1,13 @@
 //! Sets of scopes, and what is left when ceilings meet.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Context, ResourceScope, Scope, ScopeError};
 
-/// A set of scopes: sorted, and none in it is covered by the others.
+/// A set of scopes: sorted, and none in it is covered by the others. Most hold a handful, and a snapshot holds thousands
+/// of them: a list takes no more room than its scopes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScopeSet(BTreeSet<Scope>);
+pub struct ScopeSet(Vec<Scope>);
 
 impl ScopeSet {
     /// Nothing.
@@ -44,7 +44,7 @@ impl ScopeSet {
             Scope::Resource(wanted) => wanted.permissions.each().all(|permission| {
                 self.resources().any(|own| own.permissions.contains(permission) && own.reaches(wanted))
             }),
-            Scope::PrivateApi | Scope::Word(_) => self.0.contains(scope),
+            Scope::PrivateApi | Scope::Word(_) => self.holds(scope),
         }
     }
 
@@ -59,7 +59,7 @@ impl ScopeSet {
                         result.insert(Scope::Resource(met));
                     }
                 }
-                Scope::PrivateApi | Scope::Word(_) if ceiling.0.contains(scope) => result.insert(scope.clone()),
+                Scope::PrivateApi | Scope::Word(_) if ceiling.holds(scope) => result.insert(scope.clone()),
                 Scope::PrivateApi | Scope::Word(_) => {}
             }
         }
@@ -92,19 +92,30 @@ impl ScopeSet {
     /// those would cost more, on every request, than it saves.)
     pub fn insert(&mut self, scope: Scope) {
         let Scope::Resource(mut added) = scope else {
-            self.0.insert(scope);
+            self.put(scope);
             return;
         };
         let twin = self.resources().find(|own| own.has_same_target(&added)).cloned();
         if let Some(twin) = twin {
             added.permissions = added.permissions.union(twin.permissions);
             added.version1 = added.version1 && twin.version1;
-            self.0.remove(&Scope::Resource(twin));
+            let twin = Scope::Resource(twin);
+            self.0.retain(|own| *own != twin);
         }
         self.0.retain(|own| !matches!(own, Scope::Resource(own) if added.covers(own)));
         let added = Scope::Resource(added);
         if !self.covers(&added) {
-            self.0.insert(added);
+            self.put(added);
+        }
+    }
+
+    fn holds(&self, scope: &Scope) -> bool {
+        self.0.binary_search(scope).is_ok()
+    }
+
+    fn put(&mut self, scope: Scope) {
+        if let Err(place) = self.0.binary_search(&scope) {
+            self.0.insert(place, scope);
         }
     }
 }
@@ -115,6 +126,7 @@ impl FromIterator<Scope> for ScopeSet {
         for scope in scopes {
             set.insert(scope);
         }
+        set.0.shrink_to_fit();
         set
     }
 }

@@ -29,7 +29,7 @@ fn recorded() -> Recorded {
             status: Arc::new(json!({"observedGeneration": 3})),
         })],
         observed: Observed {
-            activations: [("default/act".to_owned(), activation)].into(),
+            activations: [("default/act".to_owned(), Arc::new(activation))].into(),
             gateways: [("default/gate".to_owned(), 2)].into(),
         },
     }

@@ -123,7 +123,7 @@ told!(
     fn observe(key: &ObjectKey, status: &Self::Status, observed: &mut Observed) {
         let activation = ObservedActivation::of(status);
         if activation != ObservedActivation::default() {
-            observed.activations.insert(key.to_string(), activation);
+            observed.activations.insert(key.to_string(), Arc::new(activation));
         }
     }
 );
