@@ -13,6 +13,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::room::{Held, Room};
+
 /// Whatever a foreign body may fail with.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -35,21 +37,51 @@ pub(super) enum BodyError {
     Broken,
 }
 
+/// Why a body is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HoldError {
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the gateway holds as many long bodies as it has room for")]
+    NoRoom,
+}
+
 /// Reads a whole body that must be short and come without long silences.
 pub(super) async fn read(body: Body, limit: usize, idle: Duration) -> Result<Bytes, BodyError> {
+    let mut whole = Vec::new();
+    let extend = |data: &[u8]| {
+        whole.extend_from_slice(data);
+        true
+    };
+    read_into(extend, body, limit, idle).await?;
+    Ok(whole.into())
+}
+
+/// The same, as far as there is room for it.
+pub(super) async fn read_held(body: Body, limit: usize, idle: Duration, room: &Room) -> Result<Held, HoldError> {
+    let mut whole = room.enter();
+    if read_into(|data| whole.extend(data), body, limit, idle).await? { Ok(whole) } else { Err(HoldError::NoRoom) }
+}
+
+/// Hands over a body piece by piece; false where a piece was not taken.
+async fn read_into(
+    mut extend: impl FnMut(&[u8]) -> bool,
+    body: Body,
+    limit: usize,
+    idle: Duration,
+) -> Result<bool, BodyError> {
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(BodyError::TooLarge);
     }
     let mut body = Watched::new(body, Some(limit), idle);
     let ending = Arc::clone(&body.ending);
-    let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ending.get().unwrap_or(BodyError::Broken))?;
-        if let Ok(data) = frame.into_data() {
-            whole.extend_from_slice(&data);
+        if frame.into_data().is_ok_and(|data| !extend(&data)) {
+            return Ok(false);
         }
     }
-    Ok(whole.into())
+    Ok(true)
 }
 
 /// How a watched body ended, for those who only see that sending it failed.

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod audit;
 mod authorize;
+mod awaited;
 mod bearer;
 mod body;
 mod browser;
@@ -26,6 +27,7 @@ pub mod metrics;
 mod oauth_form;
 mod observed;
 mod operation_outcome;
+mod paced;
 mod prefixed;
 mod private_api;
 mod record;
@@ -33,6 +35,7 @@ mod refusal;
 mod request_id;
 mod revoke;
 pub mod rewrite;
+mod room;
 pub mod server;
 mod session;
 mod session_tokens;
@@ -76,6 +79,7 @@ use private_api::PrivateApiRequest;
 use record::Record;
 use refusal::{Form, Refusal, Side};
 use request_id::{RequestId, X_REQUEST_ID};
+use room::Room;
 use session_tokens::SessionTokens;
 use signatures::Signatures;
 use throttle::Throttle;
@@ -93,6 +97,8 @@ pub struct Limits {
     pub request_body: usize,
     /// Longest silence within a request's body; a body that drips is cut as well.
     pub request_idle: Duration,
+    /// All bodies together that are held whole to be judged, in bytes: 503 above.
+    pub judged_at_once: usize,
 }
 
 impl Default for Limits {
@@ -102,6 +108,7 @@ impl Default for Limits {
             headers: 32 * 1024,
             request_body: 64 * 1024 * 1024,
             request_idle: Duration::from_secs(10),
+            judged_at_once: 128 * 1024 * 1024,
         }
     }
 }
@@ -115,6 +122,7 @@ pub struct Proxy {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    room: Room,
     signatures: Signatures,
     session_tokens: SessionTokens,
     throttle: Throttle,
@@ -153,6 +161,7 @@ impl Proxy {
             store,
             metrics,
             limits,
+            room: Room::new(limits.judged_at_once),
             signatures: Signatures::default(),
             session_tokens: SessionTokens::default(),
             throttle: Throttle::default(),

@@ -59,7 +59,7 @@ impl Refusal {
 
     pub(super) fn into_response(self, form: Form, request_id: &RequestId) -> Response<Body> {
         let (media_type, text) = match form {
-            Form::OperationOutcome => ("application/fhir+json", operation_outcome::of(&self, request_id)),
+            Form::OperationOutcome => ("application/fhir+json", operation_outcome::of(&self, request_id).to_string()),
             Form::Problem => ("application/problem+json", self.problem(request_id)),
         };
         let mut response = Response::new(body::full(text));

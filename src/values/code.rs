@@ -375,6 +375,9 @@ codes! {
     TokenRevoked = "HG7071", Request, "TokenRevoked",
         "The access token, or the session that it belongs to, was revoked.",
         "Get a new one; where a user's session was ended, the user logs in again.";
+    GatewayFull = "HG7072", Request, "GatewayFull",
+        "The gateway holds as many long bodies as it has room for.",
+        "Wait as long as Retry-After says; ask for smaller pages with _count.";
     HttpRefused = "HG7080", Request, "HttpRefused",
         "The request's head can be read in two ways: lengths that contradict each other, odd line endings, a missing or second Host. The connection is closed.",
         "Send HTTP/1.1 as RFC 9112 has it, or HTTP/2.";

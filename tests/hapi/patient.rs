@@ -34,6 +34,9 @@ fn is_the_patients(resource: &Value) -> bool {
 #[case("/DocumentReference")]
 #[case("/Practitioner")]
 #[case("/Encounter?location.name=Room")]
+// By HL7's definition the compartment holds what the patient made of another; and that comes along where it is asked for.
+#[case("/Patient/erXuFYUfucBZaryVksYEcMg3/$everything?_type=Patient,Observation,Encounter,Condition")]
+#[case("/Patient?_id=erXuFYUfucBZaryVksYEcMg3&_revinclude=Observation:performer&_count=100")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_finds_what_is_the_patients_and_all_of_it(#[case] path: &str) {
     let clinic = Clinic::open().await;

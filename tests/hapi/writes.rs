@@ -1,6 +1,7 @@
 //! Changes of a backend service: HAPI's own versions, conditions, batches and transactions, with the gateway's places.
 
 use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::clinic::{Clinic, PATIENT};
@@ -251,4 +252,67 @@ async fn a_patients_app_writes_the_patients_own_records_alone() {
     assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
     let second = clinic.write_with(&token, "POST", "/Observation", &observation(PATIENT, "once"), &criteria).await;
     assert_eq!(second.status, StatusCode::CREATED, "{}", second.text);
+}
+
+/// However another patient is written, and whatever else of it is ours.
+#[rstest]
+#[case(json!({"reference": "Patient/patient-3"}))]
+#[case(json!({"reference": "Patient?identifier=urn:oid:1.2.36.146.595.217.0.1|203703"}))]
+#[case(json!({"reference": "{base}/Patient/patient-3"}))]
+#[case(json!({"reference": "{BASE}/Patient/patient-3"}))]
+#[case(json!({"reference": "{tls}/Patient/patient-3"}))]
+#[case(json!({"reference": "Patient/patient-3/"}))]
+#[case(json!({"reference": "/Patient/patient-3"}))]
+#[case(json!({"reference": "Patient/patient-3/_history/1"}))]
+#[case(json!({"reference": " Patient/patient-3"}))]
+#[case(json!({"identifier": {"system": "urn:oid:1.2.36.146.595.217.0.1", "value": "203703"}}))]
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_into_anothers_chart_by_whoever_made_it(#[case] subject: Value) {
+    let clinic = Clinic::open().await;
+    let token = clinic.patient("patient/Observation.cruds").await;
+    let base = clinic.hapi.base();
+    let subject = subject
+        .to_string()
+        .replace("{base}", &base)
+        .replace("{BASE}", &base.replace("http:", "HTTP:"))
+        .replace("{tls}", &base.replace("http:", "https:"));
+    let mut body = observation(PATIENT, "made");
+    body["subject"] = subject.parse().unwrap();
+    body["performer"] = json!([{"reference": format!("Patient/{PATIENT}")}]);
+    let alone = clinic.write(&token, "POST", "/Observation", &body).await;
+    let entry = json!({"request": {"method": "POST", "url": "Observation"}, "resource": body});
+    let in_a_batch = clinic.write(&token, "POST", "", &batch("batch", &[entry])).await;
+    for refused in [alone, in_a_batch] {
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
+    }
+    assert_eq!(clinic.hapi.get("/Observation?identifier=urn:tests%7Cmade").await.json()["total"], json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patients_batch_tells_nothing_of_other_patients() {
+    let clinic = Clinic::open().await;
+    let token = clinic.patient("patient/*.cruds").await;
+    let entries = [
+        asks("GET", "Observation/observation-0-0"),
+        asks("GET", "Observation/observation-3-0"),
+        asks("GET", "Observation/no-such-thing"),
+        asks("GET", &format!("Observation?patient={PATIENT}&_count=5")),
+        json!({"request": {"method": "POST", "url": "Observation"}, "resource": observation(PATIENT, "in-a-batch")}),
+        asks("GET", &format!("Patient/{PATIENT}")),
+    ];
+    let answer = clinic.write(&token, "POST", "", &batch("batch", &entries)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let entry = |index: usize| answer.json()["entry"][index].clone();
+    let status = |index: usize| entry(index)["response"]["status"].as_str().unwrap()[..3].to_owned();
+    assert_eq!([0, 1, 2, 3, 4, 5].map(status), ["200", "404", "404", "200", "201", "200"]);
+    assert_eq!(entry(0)["resource"]["subject"]["reference"], json!(format!("Patient/{PATIENT}")));
+    assert_eq!(entry(1), entry(2));
+    assert_eq!(entry(1)["response"]["outcome"]["issue"][0]["details"]["coding"][0]["code"], json!("HG7054"));
+    assert_eq!(entry(3)["resource"]["entry"].as_array().map(Vec::len), Some(5));
+    assert_eq!(clinic.hapi.get("/Observation?identifier=urn:tests%7Cin-a-batch").await.json()["total"], json!(1));
+
+    // A transaction would fail with what is not there, and not with what is another's.
+    let entries = [asks("GET", "Observation/observation-3-0")];
+    let refused = clinic.write(&token, "POST", "", &batch("transaction", &entries)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::compartment::{self, Place};
 use super::parameters;
+use super::{Denial, conditional_reference};
 use crate::protocol::form;
 use crate::values::scope::{Constraint, Context, Permissions, ResourceScope, ScopeSet};
 
@@ -142,11 +143,29 @@ pub struct Condition {
     scopes: ScopeSet,
     patient: Option<String>,
     permissions: Permissions,
+    sifts: bool,
 }
 
 impl Condition {
     pub(super) fn new(access: &Access<'_>, permissions: Permissions) -> Self {
-        Self { scopes: access.scopes.clone(), patient: access.patient.map(str::to_owned), permissions }
+        Self { scopes: access.scopes.clone(), patient: access.patient.map(str::to_owned), permissions, sifts: false }
+    }
+
+    /// The same, of an answer to a question that its path alone holds to the patient (a compartment, `$everything`):
+    /// what is in it and not within the scopes is no fault, and is taken out.
+    #[must_use]
+    pub(super) fn sifting(self) -> Self {
+        Self { sifts: true, ..self }
+    }
+
+    /// Whether matches beyond the scopes are taken out of an answer.
+    pub(super) const fn sifts(&self) -> bool {
+        self.sifts
+    }
+
+    /// Judges the references of a resource that is written which are searches of their own (`Patient?identifier=…`).
+    pub(super) fn judge_references(&self, resource: &Value) -> Result<(), Denial> {
+        conditional_reference::judge(&Access { scopes: &self.scopes, patient: self.patient.as_deref() }, resource)
     }
 
     /// Whether a resource may go through. `bases` are the FHIR bases that its references may begin with.
@@ -162,34 +181,12 @@ impl Condition {
         })
     }
 
-    /// Whether everything in an answer may go through: the resource itself, or all that a Bundle of results holds.
-    /// An OperationOutcome always may. Entries without a resource (deletions in a history) pass only beside one that is
-    /// admitted.
-    pub fn admits_answer(&self, answer: &Value, bases: &[&str]) -> bool {
-        match answer.get("resourceType").and_then(Value::as_str) {
-            Some("OperationOutcome") => true,
-            Some("Bundle") if is_of_results(answer) => {
-                let entries = answer.get("entry").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                let resources: Vec<&Value> = entries.iter().filter_map(|entry| entry.get("resource")).collect();
-                let admitted: Vec<&Value> =
-                    resources.iter().copied().filter(|resource| self.admits(resource, bases)).collect();
-                let all = resources.iter().all(|resource| {
-                    is_outcome(resource)
-                        || admitted.iter().any(|admitted| std::ptr::eq(*admitted, *resource))
-                        || self.is_provenance_of(resource, &admitted, bases)
-                });
-                all && (!admitted.is_empty() || resources.len() == entries.len())
-            }
-            Some(_) => self.admits(answer, bases),
-            None => false,
-        }
-    }
-
-    /// A Provenance is nobody's by HL7's compartment unless it is of the Patient resource itself; one that came along
+    /// What a Provenance is about, as types and IDs, where it is one that the scopes permit but for whose it is. By
+    /// HL7's compartment it is nobody's unless it is of the Patient resource itself; one that came along
     /// (`_revinclude=Provenance:target`) belongs to what it is about.
-    fn is_provenance_of(&self, resource: &Value, admitted: &[&Value], bases: &[&str]) -> bool {
+    pub(super) fn provenance_targets(&self, resource: &Value, bases: &[&str]) -> Option<Vec<(String, String)>> {
         if resource.get("resourceType").and_then(Value::as_str) != Some("Provenance") {
-            return false;
+            return None;
         }
         let access = Access { scopes: &self.scopes, patient: self.patient.as_deref() };
         let without_patient = |alternative: &Alternative| {
@@ -200,26 +197,8 @@ impl Condition {
             matches!(access.reach(Some("Provenance"), permission),
                 Ok(Reach::Within(alternatives)) if alternatives.iter().any(without_patient))
         });
-        let Some(target) = parameters::find("Provenance", "target") else { return false };
-        let mut targets = target.references(resource, bases).peekable();
-        let is_admitted = |on: &str, id: &str| {
-            admitted.iter().any(|admitted| {
-                let text = |name| admitted.get(name).and_then(Value::as_str);
-                text("resourceType") == Some(on) && text("id") == Some(id)
-            })
-        };
-        is_permitted && targets.peek().is_some() && targets.all(|(on, id)| is_admitted(on, id))
+        let targets = parameters::find("Provenance", "target")?.references(resource, bases);
+        let targets: Vec<_> = targets.map(|(on, id)| (on.to_owned(), id.to_owned())).collect();
+        (is_permitted && !targets.is_empty()).then_some(targets)
     }
-}
-
-fn is_outcome(resource: &Value) -> bool {
-    resource.get("resourceType").and_then(Value::as_str) == Some("OperationOutcome")
-}
-
-/// Whether a Bundle holds results; a document, message or collection is a resource by itself.
-fn is_of_results(bundle: &Value) -> bool {
-    matches!(
-        bundle.get("type").and_then(Value::as_str),
-        Some("searchset" | "history" | "batch-response" | "transaction-response")
-    )
 }

@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::Value;
 
-use super::access::{Access, Condition};
-use super::permission::{Via, needs_of_reference};
+use super::access::Access;
+use super::answer::EntryLimit;
 use super::permit::Permit;
-use super::{Denial, Interaction, Parts, Unenforceable, decide, json, understand};
+use super::{Denial, Interaction, Parts, Unenforceable, conditional_reference, decide, json, understand};
 use crate::protocol::path;
-use crate::values::scope::Permissions;
 
 /// More entries than that are no honest batch.
 const MOST_ENTRIES: usize = 10_000;
@@ -19,7 +18,7 @@ const MOST_ENTRIES: usize = 10_000;
 /// Decides on a whole Bundle.
 ///
 /// Entries under narrowed scopes pass where nothing must be added to them and nothing be looked at first: searches that
-/// carry their conditions themselves, reads, and creates.
+/// carry their conditions themselves, creates, and, in a batch, reads. What comes back is judged entry by entry.
 pub(super) fn decide_all(access: &Access<'_>, operations: &BTreeSet<String>, body: &[u8]) -> Result<Permit, Denial> {
     let bundle = json::parse(body).map_err(|oddity| Denial::Json(oddity.to_string()))?;
     let text = |name: &str| bundle.get(name).and_then(Value::as_str);
@@ -32,18 +31,18 @@ pub(super) fn decide_all(access: &Access<'_>, operations: &BTreeSet<String>, bod
         Some(Value::Array(_)) => return Err(Denial::NoBatch("has too many entries")),
         Some(_) => return Err(Denial::NoBatch("has entries that are no list")),
     };
-    let mut whole = Permit::default();
+    let is_transaction = text("type") == Some("transaction");
+    let mut limits = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
-        let judged = judge_entry(access, operations, entry).map_err(|denial| Denial::Entry {
+        let judged = judge_entry(access, operations, entry, is_transaction).map_err(|denial| Denial::Entry {
             number: index + 1,
             request: name_of(entry),
             denial: Box::new(denial),
         })?;
-        if judged.answer.is_some() {
-            whole.answer = Some(Condition::new(access, Permissions::ALL));
-        }
+        limits.push(judged);
     }
-    Ok(whole)
+    let entries = if limits.iter().all(Option::is_none) { Vec::new() } else { limits };
+    Ok(Permit { entries, ..Permit::default() })
 }
 
 /// `GET Patient/1`, without its query: that may name people.
@@ -53,7 +52,12 @@ fn name_of(entry: &Value) -> String {
     format!("{} {url}", text("/request/method")).chars().take(200).collect()
 }
 
-fn judge_entry(access: &Access<'_>, operations: &BTreeSet<String>, entry: &Value) -> Result<Permit, Denial> {
+fn judge_entry(
+    access: &Access<'_>,
+    operations: &BTreeSet<String>,
+    entry: &Value,
+    is_transaction: bool,
+) -> Result<Option<EntryLimit>, Denial> {
     let request =
         entry.get("request").and_then(Value::as_object).ok_or(Denial::NoBatch("has an entry without a request"))?;
     let text = |name: &str| match request.get(name) {
@@ -99,7 +103,15 @@ fn judge_entry(access: &Access<'_>, operations: &BTreeSet<String>, entry: &Value
     } else if permit.body.is_some() {
         return Err(Denial::NoBatch("has an entry that writes, without a resource"));
     }
-    Ok(permit)
+    let (names_one, is_safe) = (interaction.names_one(), interaction.is_safe());
+    let limit = permit.answer.map(|condition| EntryLimit { condition, names_one, is_safe });
+    let is_conditional = ["ifNoneMatch", "ifModifiedSince"].iter().any(|name| request.contains_key(*name));
+    // One that is not there fails a whole transaction, and one that has not changed shows nothing to judge: either tells
+    // whether there is one.
+    if limit.is_some() && names_one && (is_transaction || is_conditional) {
+        return Err(Denial::Unenforceable(Unenforceable::InBatch));
+    }
+    Ok(limit)
 }
 
 fn decide_one(
@@ -117,7 +129,7 @@ fn decide_one(
 }
 
 /// What an entry writes must be what its URL says: a server that went by the resource would do something else than was
-/// judged. Conditional references (`Patient?identifier=…`) are searches of their own.
+/// judged.
 fn judge_resource(
     access: &Access<'_>,
     interaction: &Interaction<'_>,
@@ -148,23 +160,5 @@ fn judge_resource(
     if !fits {
         return Err(Denial::NoBatch("has an entry whose resource is not what its URL says"));
     }
-    judge_references(access, resource)
-}
-
-fn judge_references(access: &Access<'_>, value: &Value) -> Result<(), Denial> {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::String(reference) if name == "reference" && reference.contains('?') => {
-                        needs_of_reference(access, reference, Via::Chain)?;
-                    }
-                    other => judge_references(access, other)?,
-                }
-            }
-            Ok(())
-        }
-        Value::Array(items) => items.iter().try_for_each(|item| judge_references(access, item)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
+    conditional_reference::judge(access, resource)
 }

@@ -7,9 +7,13 @@ use super::tests::permit;
 use super::*;
 use crate::values::code::Code;
 
-fn batch(scopes: &str, patient: Option<&str>, entries: &Value) -> Result<Permit, Denial> {
-    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
+fn bundle(kind: &str, scopes: &str, patient: Option<&str>, entries: &Value) -> Result<Permit, Denial> {
+    let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": entries});
     permit(scopes, patient, "POST", &format!(" body {bundle}"))
+}
+
+fn batch(scopes: &str, patient: Option<&str>, entries: &Value) -> Result<Permit, Denial> {
+    bundle("batch", scopes, patient, entries)
 }
 
 fn entry(method: &str, url: &str) -> Value {
@@ -87,7 +91,8 @@ fn under_narrowed_scopes_a_batch_reads_and_creates_only() {
     let create =
         |patient: &str| json!({"resource": observation(patient), "request": {"method": "POST", "url": "Observation"}});
     let passes = json!([entry("GET", "Observation/1"), entry("GET", "Observation?patient=1"), create("1")]);
-    assert!(batch(scopes, Some("1"), &passes).unwrap().answer.is_some());
+    let limits = batch(scopes, Some("1"), &passes).unwrap().entries;
+    assert!(limits.iter().all(Option::is_some));
     for (offender, code) in [
         (create("2"), Code::BodyBeyondScope),
         (entry("GET", "Observation"), Code::ScopeUnenforceable),
@@ -97,7 +102,22 @@ fn under_narrowed_scopes_a_batch_reads_and_creates_only() {
             json!({"resource": observation("1"), "request": {"method": "PUT", "url": "Observation/1"}}),
             Code::ScopeUnenforceable,
         ),
+        (
+            json!({"request": {"method": "GET", "url": "Observation/1", "ifNoneMatch": "W/\"1\""}}),
+            Code::ScopeUnenforceable,
+        ),
     ] {
         assert_eq!(batch(scopes, Some("1"), &json!([offender])).map_err(|denial| denial.code()), Err(code));
     }
+}
+
+#[test]
+fn a_transaction_that_would_fail_with_what_is_not_there_reads_nothing_by_id() {
+    let scopes = "patient/Observation.crs patient/Patient.r";
+    let decided = |url: &str| {
+        bundle("transaction", scopes, Some("1"), &json!([entry("GET", url)])).map_err(|denial| denial.code())
+    };
+    assert_eq!(decided("Observation/1").map(|_| ()), Err(Code::ScopeUnenforceable));
+    assert_eq!(decided("Patient/1"), Ok(Permit::default()));
+    assert!(decided("Observation?patient=1").is_ok());
 }

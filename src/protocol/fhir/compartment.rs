@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::parameters;
+use super::parameters::{self, Parameter};
 
 /// Type → the search parameters that put a resource into a patient's compartment, in HL7's order.
 const MEMBERS: [(&str, &[&str]); 66] = [
@@ -170,7 +170,7 @@ pub fn deciding_elements(resource_type: &str) -> impl Iterator<Item = &'static s
         .copied()
         .chain(main_parameter(resource_type))
         .filter_map(|name| parameters::find(resource_type, name))
-        .flat_map(parameters::Parameter::paths)
+        .flat_map(Parameter::paths)
         .filter_map(|path| path.split('.').next())
 }
 
@@ -178,8 +178,10 @@ pub fn deciding_elements(resource_type: &str) -> impl Iterator<Item = &'static s
 /// with.
 ///
 /// HL7 lets any of a type's parameters put it into a compartment. Here the one that says whom it is about
-/// ([`main_parameter`]) must not name another patient: an observation that our patient performed on a neighbour stays
-/// the neighbour's. `Patient.link` puts nobody into anybody's compartment.
+/// ([`main_parameter`]) must name our patient if it says anything: an observation that our patient performed on a
+/// neighbour stays the neighbour's, however the neighbour is written (`Patient?identifier=…`, an identifier alone, the
+/// EHR's address in another spelling); what cannot be read here, the EHR may well resolve. Of `actor`s there are many by
+/// nature. `Patient.link` puts nobody into anybody's compartment.
 pub fn holds(resource: &Value, resource_type: &str, patient: &str, bases: &[&str]) -> bool {
     if resource_type == "Patient" {
         return resource.get("id").and_then(Value::as_str) == Some(patient);
@@ -187,17 +189,14 @@ pub fn holds(resource: &Value, resource_type: &str, patient: &str, bases: &[&str
     if place(resource_type) != Place::Member {
         return false;
     }
-    let refers = |name: &str, wanted: &dyn Fn(&str) -> bool| {
-        parameters::find(resource_type, name).is_some_and(|parameter| {
-            parameter.references(resource, bases).any(|(on, id)| on == "Patient" && wanted(id))
-        })
-    };
-    let about_another = main_parameter(resource_type)
-        .filter(|name| *name != "actor")
-        .is_some_and(|name| refers(name, &|id| id != patient) && !refers(name, &|id| id == patient));
+    let refers =
+        |parameter: Parameter| parameter.references(resource, bases).any(|(on, id)| on == "Patient" && id == patient);
+    let is_about_others = |parameter: Parameter| parameter.has_value(resource) && !refers(parameter);
+    let find = |name: &str| parameters::find(resource_type, name);
+    let main = main_parameter(resource_type);
     let names = members(resource_type).unwrap_or_default();
-    !about_another
-        && names.iter().copied().chain(main_parameter(resource_type)).any(|name| refers(name, &|id| id == patient))
+    !main.filter(|name| *name != "actor").and_then(find).is_some_and(is_about_others)
+        && names.iter().copied().chain(main).filter_map(find).any(refers)
 }
 
 #[cfg(test)]
@@ -207,6 +206,11 @@ mod tests {
     use serde_json::json;
 
     const BASES: [&str; 1] = ["https://ehr.example.org/fhir"];
+
+    /// Our patient has made it, and this is whom it is about.
+    fn about(subject: &Value) -> Value {
+        json!({"resourceType": "Observation", "subject": subject, "performer": [{"reference": "Patient/1"}]})
+    }
 
     #[test]
     fn every_parameter_of_the_definition_has_its_elements() {
@@ -234,6 +238,21 @@ mod tests {
     #[case(json!({"resourceType": "Observation", "subject": {"reference": "#p"}, "contained": [{"resourceType": "Patient", "id": "p"}]}), false)]
     #[case(json!({"resourceType": "Observation", "performer": [{"reference": "Practitioner/1"}, {"reference": "Patient/1"}]}), true)]
     #[case(json!({"resourceType": "Observation", "subject": {"reference": "Patient/2"}, "performer": [{"reference": "Patient/1"}]}), false)]
+    #[case(about(&json!({"reference": "Patient/1"})), true)]
+    #[case(about(&json!({"reference": "http://ehr.example.org/fhir/Patient/2"})), false)]
+    #[case(about(&json!({"reference": "https://EHR.example.org/fhir/Patient/2"})), false)]
+    #[case(about(&json!({"reference": "https://ehr.example.org:443/fhir/Patient/2"})), false)]
+    #[case(about(&json!({"reference": "Patient/2/"})), false)]
+    #[case(about(&json!({"reference": "/Patient/2"})), false)]
+    #[case(about(&json!({"reference": "Patient?identifier=urn:mrn|2"})), false)]
+    #[case(about(&json!({"reference": "urn:uuid:8f1e9b0e-4d5f-4d0a-9a52-0f7a4c1c2d3e"})), false)]
+    #[case(about(&json!({"reference": "#p"})), false)]
+    #[case(about(&json!({"reference": "Group/1"})), false)]
+    #[case(about(&json!({"identifier": {"system": "urn:mrn", "value": "2"}})), false)]
+    #[case(about(&json!({"type": "Patient", "display": "Miller"})), false)]
+    #[case(about(&json!("Patient/2")), false)]
+    #[case(about(&json!([{"reference": "Patient/2"}])), false)]
+    #[case(about(&json!(null)), true)]
     #[case(json!({"resourceType": "Observation", "focus": [{"reference": "Patient/1"}]}), false)]
     #[case(json!({"resourceType": "Appointment", "participant": [{"actor": {"reference": "Patient/2"}}, {"actor": {"reference": "Patient/1"}}]}), true)]
     #[case(json!({"resourceType": "Appointment", "participant": [{"actor": {"reference": "Patient/2"}}]}), false)]

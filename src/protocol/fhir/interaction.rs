@@ -163,6 +163,33 @@ impl Interaction<'_> {
         matches!(self, Self::SearchTypeByPost(_) | Self::SearchSystemByPost)
     }
 
+    /// Whether it names one resource by its ID, so that its answer would tell whether there is one.
+    pub const fn names_one(&self) -> bool {
+        match self {
+            Self::Read(_)
+            | Self::VersionRead(_)
+            | Self::HistoryInstance(_)
+            | Self::Update(_)
+            | Self::Patch(_)
+            | Self::Delete(_) => true,
+            Self::Capabilities
+            | Self::HistoryType(_)
+            | Self::HistorySystem
+            | Self::SearchType(_)
+            | Self::SearchTypeByPost(_)
+            | Self::SearchSystem
+            | Self::SearchSystemByPost
+            | Self::SearchCompartment(_)
+            | Self::Create(_)
+            | Self::ConditionalCreate(_)
+            | Self::ConditionalUpdate(_)
+            | Self::ConditionalPatch(_)
+            | Self::ConditionalDelete(_)
+            | Self::Batch
+            | Self::Operation { .. } => false,
+        }
+    }
+
     /// Whether sending it twice does the same as sending it once.
     pub const fn is_safe(&self) -> bool {
         match self {

@@ -4,6 +4,8 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Parses a whole text. Nesting deeper than 128 is refused.
@@ -14,12 +16,69 @@ pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// An object's members as they stand in its text, in their order: for looking at a long one piece by piece, and for
+/// passing pieces on untouched. Only the object's own names are looked at; what is in the members is not.
+#[derive(Debug)]
+pub struct Members<'text>(Vec<(String, &'text RawValue)>);
+
+impl<'text> Members<'text> {
+    /// Reads an object.
+    pub fn parse(text: &'text [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    /// A member.
+    pub fn get(&self, name: &str) -> Option<&'text RawValue> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+    }
+
+    /// A member that is a text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    /// The items of a member that is a list; none where there is no such member.
+    pub fn list(&self, name: &str) -> Result<Vec<&'text RawValue>, serde_json::Error> {
+        self.get(name).map_or_else(|| Ok(Vec::new()), |list| serde_json::from_str(list.get()))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'text RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Own;
+        impl<'de> Visitor<'de> for Own {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+                let mut found: Vec<(String, &RawValue)> = Vec::new();
+                while let Some(name) = members.next_key::<String>()? {
+                    if found.iter().any(|(known, _)| *known == name) {
+                        return Err(A::Error::custom("a name stands twice in an object"));
+                    }
+                    found.push((name, members.next_value()?));
+                }
+                Ok(Members(found))
+            }
+        }
+        deserializer.deserialize_map(Own)
+    }
+}
+
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }

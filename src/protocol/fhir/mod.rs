@@ -8,9 +8,11 @@
 //! ([`understand`], [`decide`]), since it reads a body only where the first step says that it must.
 
 pub mod access;
+pub mod answer;
 mod batch;
 pub mod capability;
 pub mod compartment;
+mod conditional_reference;
 pub mod constrain;
 pub mod interaction;
 pub mod json;
@@ -76,6 +78,9 @@ pub enum Denial {
         /// Why.
         denial: Box<Denial>,
     },
+    /// A reference with a query that is no search on a type.
+    #[error("a reference in the body holds a question mark, and is not Type?criteria")]
+    Reference,
     /// A body that must be looked into is not there: only where a request is judged without being sent.
     #[error("whether this may pass depends on its body")]
     BodyWanted,
@@ -175,6 +180,7 @@ impl Denial {
             | Self::ContentType { .. }
             | Self::OperationNotAllowed { .. }
             | Self::NoBatch(_)
+            | Self::Reference
             | Self::BodyWanted
             | Self::Json(_)
             | Self::NoPatient
@@ -205,6 +211,7 @@ impl Denial {
             | Self::ContentType { .. }
             | Self::OperationNotAllowed { .. }
             | Self::NoBatch(_)
+            | Self::Reference
             | Self::BodyWanted
             | Self::Json(_) => false,
         }
@@ -214,7 +221,9 @@ impl Denial {
     pub fn code(&self) -> Code {
         match self {
             Self::NotUnderstood | Self::NoCriteria => Code::InteractionUnknown,
-            Self::Parameter { .. } | Self::Query | Self::Scope { parameter: true, .. } => Code::ParameterRefused,
+            Self::Parameter { .. } | Self::Query | Self::Reference | Self::Scope { parameter: true, .. } => {
+                Code::ParameterRefused
+            }
             Self::Format => Code::FormatNotAcceptable,
             Self::ContentType { .. } => Code::ContentTypeRefused,
             Self::OperationNotAllowed { .. } => Code::OperationNotAllowed,
@@ -229,6 +238,8 @@ impl Denial {
     }
 }
 
+#[cfg(test)]
+mod answer_tests;
 #[cfg(test)]
 mod batch_tests;
 #[cfg(test)]

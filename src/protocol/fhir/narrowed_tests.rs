@@ -153,40 +153,9 @@ fn what_is_written_and_what_comes_back_is_judged() {
     let twice =
         br#"{"resourceType":"Observation","subject":{"reference":"Patient/1"},"subject":{"reference":"Patient/2"}}"#;
     assert!(matches!(create.check_body(twice, &[]), Err(Denial::Json(_))));
-
-    let read = for_patient(scopes, "GET", "/Observation/7").unwrap().answer.unwrap();
-    assert!(read.admits_answer(&observation("1", "laboratory"), &[]));
-    assert!(!read.admits_answer(&observation("2", "laboratory"), &[]));
-    let page = |resources: &[Value]| {
-        let entries: Vec<Value> = resources.iter().map(|resource| json!({"resource": resource})).collect();
-        json!({"resourceType": "Bundle", "type": "searchset", "entry": entries})
-    };
-    let search = for_patient("patient/Observation.s", "GET", "/Observation").unwrap().answer.unwrap();
-    assert!(search.admits_answer(&page(&[]), &[]));
-    assert!(search.admits_answer(&page(&[observation("1", "a"), json!({"resourceType": "OperationOutcome"})]), &[]));
-    assert!(!search.admits_answer(&page(&[observation("1", "a"), observation("2", "a")]), &[]));
-    assert!(!search.admits_answer(&page(&[json!({"resourceType": "Encounter"})]), &[]));
-    assert!(!search.admits_answer(&json!({"resourceType": "Bundle", "type": "document"}), &[]));
-}
-
-#[test]
-fn a_provenance_comes_along_with_what_it_is_about() {
-    let condition = for_patient(
-        "patient/Observation.rs patient/Provenance.rs",
-        "GET",
-        "/Observation?_revinclude=Provenance:target",
-    )
-    .unwrap()
-    .answer
-    .unwrap();
-    let page = |target: &str| {
-        json!({"resourceType": "Bundle", "type": "searchset", "entry": [
-            {"resource": observation("1", "a")},
-            {"resource": {"resourceType": "Provenance", "target": [{"reference": target}]}},
-        ]})
-    };
-    assert!(condition.admits_answer(&page("Observation/7"), &[]));
-    assert!(!condition.admits_answer(&page("Observation/8"), &[]));
+    let searching = json!({"resourceType": "Observation", "id": "7", "subject": {"reference": "Patient/1"},
+        "category": [{"coding": [{"code": "laboratory"}]}], "encounter": {"reference": "Encounter?identifier=a"}});
+    assert!(matches!(written(&searching), Err(Denial::Scope { parameter: true, .. })));
 }
 
 #[rstest]

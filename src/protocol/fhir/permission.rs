@@ -171,7 +171,7 @@ pub fn decide(
     Ok(permit)
 }
 
-fn out_of_reach(reason: OutOfReach, need: &Need, access: &Access<'_>) -> Denial {
+pub(super) fn out_of_reach(reason: OutOfReach, need: &Need, access: &Access<'_>) -> Denial {
     let resource_type = || need.resource_type.clone().unwrap_or_else(|| "*".to_owned());
     match reason {
         OutOfReach::NoScope => Denial::Scope { wanted: need.scope(access), parameter: need.via != Via::Interaction },
@@ -275,7 +275,8 @@ impl Narrowed<'_> {
         let held = constrain::parameters(name, &self.alternatives, &client, by_path)?;
         permit.constraints = held.added;
         permit.held_to = held.wanted;
-        permit.answer = Some(self.condition(READ_AND_SEARCH));
+        let condition = self.condition(READ_AND_SEARCH);
+        permit.answer = Some(if by_path { condition.sifting() } else { condition });
         Ok(())
     }
 
@@ -306,7 +307,7 @@ impl Narrowed<'_> {
         }
         let client = constrain::pairs(self.parts.query.unwrap_or_default())?;
         constrain::refuse_hiding(&client)?;
-        permit.answer = Some(self.condition(READ_AND_SEARCH));
+        permit.answer = Some(self.condition(READ_AND_SEARCH).sifting());
         Ok(())
     }
 
@@ -342,24 +343,4 @@ impl Narrowed<'_> {
         }
         if self.is_id(self.parts.id()) { Ok(true) } else { Err(Denial::AnotherPatient) }
     }
-}
-
-/// A conditional reference: a search on a type, whose result the resource then names.
-pub(super) fn needs_of_reference(access: &Access<'_>, reference: &str, via: Via) -> Result<(), Denial> {
-    let (resource_type, criteria) = reference.split_once('?').unwrap_or((reference, ""));
-    if !super::interaction::is_type(resource_type) {
-        return Err(Denial::NoBatch("has a conditional reference that is not Type?criteria"));
-    }
-    let mut needs = vec![Need::of_parameter(via, Some(resource_type), Permissions::SEARCH)];
-    let of = search::Of { kind: search::Kind::Search, resource_type: Some(resource_type) };
-    search::add_needs(criteria, of, &mut needs)?;
-    for need in needs {
-        for permission in need.permissions.each() {
-            let reach = access.reach(need.resource_type.as_deref(), permission);
-            if let Reach::Within(_) = reach.map_err(|reason| out_of_reach(reason, &need, access))? {
-                return Err(Denial::Unenforceable(Unenforceable::Chain));
-            }
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Denial;
 use super::access::Condition;
+use super::answer::EntryLimit;
 use super::constrain;
 use super::json;
 use crate::values::scope::Constraint;
@@ -27,12 +28,20 @@ pub struct Permit {
     pub unpatchable: Vec<String>,
     /// What comes back must be.
     pub answer: Option<Condition>,
+    /// What the answer to each entry of a batch must be, in the order of the entries; empty where nothing is asked of
+    /// any of them.
+    pub entries: Vec<Option<EntryLimit>>,
 }
 
 impl Permit {
     /// Whether the body must be read whole before the EHR is called.
     pub const fn judges_body(&self) -> bool {
         self.body.is_some() || !self.unpatchable.is_empty()
+    }
+
+    /// Whether what comes back must be read whole before any of it is passed on.
+    pub const fn judges_answer(&self) -> bool {
+        self.answer.is_some() || !self.entries.is_empty()
     }
 
     /// What the request is held to, for a person; `None`: to nothing.
@@ -45,7 +54,7 @@ impl Permit {
         let judged = [
             (self.body.is_some() || !self.unpatchable.is_empty(), "its body"),
             (self.current.is_some(), "the resource as it stands"),
-            (self.answer.is_some(), "what comes back"),
+            (self.judges_answer(), "what comes back"),
         ];
         let judged: Vec<&str> = judged.into_iter().filter_map(|(is, name)| is.then_some(name)).collect();
         if !judged.is_empty() {
@@ -58,8 +67,11 @@ impl Permit {
     pub fn check_body(&self, body: &[u8], bases: &[&str]) -> Result<(), Denial> {
         if self.judges_body() {
             let value = json::parse(body).map_err(|oddity| Denial::Json(oddity.to_string()))?;
-            if self.body.as_ref().is_some_and(|condition| !condition.admits(&value, bases)) {
-                return Err(Denial::BodyBeyondScope);
+            if let Some(condition) = &self.body {
+                if !condition.admits(&value, bases) {
+                    return Err(Denial::BodyBeyondScope);
+                }
+                condition.judge_references(&value)?;
             }
             if !self.unpatchable.is_empty() {
                 self.check_patch(&value)?;

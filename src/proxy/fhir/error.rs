@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::protocol::fhir::Denial;
 use crate::protocol::jwt::TokenRefused;
 use crate::proxy::bearer::{Unauthorized, challenge};
-use crate::proxy::body::BodyError;
+use crate::proxy::body::{BodyError, HoldError};
 use crate::proxy::forward::{ForwardError, body_refusal};
 use crate::proxy::headers::HeaderOddity;
 use crate::proxy::refusal::{Refusal, Side};
@@ -27,6 +27,8 @@ pub(in crate::proxy) enum FhirError {
     Compressed,
     #[error("{0}")]
     Body(BodyError),
+    #[error("the gateway holds as many long bodies as it has room for")]
+    NoRoom,
     #[error("the form is not UTF-8")]
     Form,
     #[error(transparent)]
@@ -48,6 +50,15 @@ pub(in crate::proxy) enum FhirError {
     VersionConflict,
 }
 
+impl From<HoldError> for FhirError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Body(error) => Self::Body(error),
+            HoldError::NoRoom => Self::NoRoom,
+        }
+    }
+}
+
 impl FhirError {
     pub(in crate::proxy) fn refusal(&self, gateway: &Gateway) -> Refusal {
         let app = |status, code| Refusal::new(status, code, Side::App, self.to_string());
@@ -55,9 +66,12 @@ impl FhirError {
             Self::Unauthorized(error) => error.refusal(gateway),
             Self::Denied(denial) => {
                 let status = match denial {
-                    Denial::Query | Denial::NoCriteria | Denial::NoBatch(_) | Denial::Json(_) | Denial::BodyWanted => {
-                        StatusCode::BAD_REQUEST
-                    }
+                    Denial::Query
+                    | Denial::NoCriteria
+                    | Denial::NoBatch(_)
+                    | Denial::Reference
+                    | Denial::Json(_)
+                    | Denial::BodyWanted => StatusCode::BAD_REQUEST,
                     Denial::Format => StatusCode::NOT_ACCEPTABLE,
                     Denial::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                     Denial::NotUnderstood
@@ -84,6 +98,12 @@ impl FhirError {
             Self::NotAcceptable => app(StatusCode::NOT_ACCEPTABLE, Code::FormatNotAcceptable),
             Self::Compressed => app(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::ContentTypeRefused),
             Self::Body(error) => body_refusal(*error),
+            Self::NoRoom => {
+                let mut refusal =
+                    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Code::GatewayFull, Side::Gateway, self.to_string());
+                refusal.retry_after = Some(1);
+                refusal
+            }
             Self::Form => app(StatusCode::BAD_REQUEST, Code::ParameterRefused),
             Self::Forward(ForwardError::SessionOver) => Unauthorized::from(TokenRefused::SessionOver).refusal(gateway),
             Self::Forward(error) => error.refusal(),

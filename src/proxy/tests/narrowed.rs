@@ -189,6 +189,21 @@ async fn nobody_reaches_another_patient(
 }
 
 #[tokio::test]
+async fn a_body_that_names_the_patient_at_the_gateway_is_the_patients_and_is_written_back_there() {
+    let setup = setup().await;
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
+    let body = |base: &str, patient: &str| {
+        json!({"resourceType": "Observation", "subject": {"reference": format!("{base}/Patient/{patient}")}})
+            .to_string()
+    };
+    let ours = "http://gate.example.org/default/epic/fhir";
+    assert_eq!(ask(&setup, &token, "POST", "/Observation", &body(ours, "1")).await.status, 200);
+    assert_eq!(setup.ehr.only().body, body(&format!("{}/fhir", setup.ehr.url), "1"));
+    let refused = ask(&setup, &token, "POST", "/Observation", &body(ours, "2")).await;
+    assert_eq!(refused.refusal(), (403, "HG7053".into()));
+}
+
+#[tokio::test]
 async fn a_change_is_bound_to_the_version_that_was_judged() {
     let setup = setup().await;
     let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
@@ -218,4 +233,25 @@ async fn without_a_patient_in_context_patient_scopes_give_nothing() {
     assert_eq!(ask(&setup, &token, "GET", "/Encounter/1", "").await.refusal(), (403, "HG7050".into()));
     assert_eq!(ask(&setup, &token, "GET", "/Observation/2", "").await.status, 200);
     assert_eq!(lines(&setup), ["GET /fhir/Observation/2"]);
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_no_room_to_judge_more_says_so() {
+    let limits = Limits { judged_at_once: 1024, ..Limits::default() };
+    let long = |_: &Reached| {
+        let entries: Vec<Value> = (0..40).map(|id| json!({"resource": observation(&id.to_string(), "1")})).collect();
+        fhir_json(200, &json!({"resourceType": "Bundle", "type": "searchset", "entry": entries}).to_string())
+    };
+    let scopes = json!(["patient/*.cruds"]);
+    let setup =
+        Setup::with_limits(Ehr::answering(long).await, limits, |world| world.set("App", "mobile", "scopes", scopes));
+    let setup = setup.await;
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
+    let full = ask(&setup, &token, "GET", "/Observation", "").await;
+    assert_eq!((full.refusal(), full.header("retry-after")), ((503, "HG7072".into()), Some("1")));
+    // What was read and refused has left its room.
+    let body = format!(r#"{{"resourceType":"Observation","note":"{}"}}"#, "x".repeat(600));
+    for _ in 0..3 {
+        assert_eq!(ask(&setup, &token, "POST", "/Observation", &body).await.refusal(), (403, "HG7053".into()));
+    }
 }
