@@ -106,12 +106,11 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject], elsewhere: &str) {
         shown.iter().partition(|live| live.object.kind == Kind::Activation);
     let told: Vec<&ObjectReference> = activations.iter().flat_map(|live| status.chain(live)).collect();
     let mut texts: Vec<String> = activations.into_iter().map(|live| activation_text(status, live)).collect();
-    let others: String = others
-        .into_iter()
-        .filter(|live| !told.contains(&&live.object))
-        .map(|live| format!("{}{}", line(live, 0), faults(live, 2, "")))
-        .collect();
-    texts.extend(Some(others).filter(|others| !others.is_empty()));
+    let others = others.into_iter().filter(|live| !told.contains(&&live.object));
+    let others: Vec<String> = others.map(|live| format!("{}{}", line(live, 0), faults(live, 2, ""))).collect();
+    if !others.is_empty() {
+        texts.push(others.concat());
+    }
     print!("{}", texts.join("\n"));
     if shown.is_empty() {
         println!("nothing is there yet{elsewhere}");
