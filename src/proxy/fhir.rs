@@ -9,13 +9,16 @@ mod follow;
 mod judged;
 mod links;
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 
 pub(super) use answer::pass_on;
@@ -23,11 +26,12 @@ pub(super) use error::FhirError;
 
 use super::Proxy;
 use super::body::{self, Body};
-use super::forward::{Credentials, Draft, Outgoing};
+use super::forward::{Credentials, Draft, EhrBody, Outgoing};
 use super::headers::{self, IF_NONE_EXIST};
 use super::record::Record;
 use super::request_id::RequestId;
-use super::rewrite::Pages;
+use super::rewrite::{Pages, Rewriter, Rewritten, Unrewritable, rewritten};
+use super::room::Held;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
 use crate::protocol::fhir::constrain;
 use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
@@ -40,6 +44,9 @@ use links::{Asked, Links};
 const LONGEST_FORM: usize = 256 * 1024;
 /// Batches, and bodies that scopes with limits must be held to, are read whole before the EHR is called.
 const LONGEST_JUDGED_BODY: usize = 8 * 1024 * 1024;
+/// Bodies of these lengths are held while they are rewritten, so that their length is known before they are sent. Shorter
+/// ones are in any case; longer ones go on in chunks.
+const HELD_TO_REWRITE: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// FHIR's media type, asked for by name: Epic answers in XML otherwise.
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 
@@ -83,46 +90,13 @@ impl Proxy {
         let interaction = fhir::understand(&parts)?;
         record.interaction = Some(interaction.name());
         record.resource_type = interaction.resource_type().map(str::to_owned);
-        refuse_compressed(&head.headers)?;
+        if headers::is_compressed(&head.headers)? {
+            return Err(FhirError::Compressed);
+        }
         let accept = accept(&head.headers, interaction == Interaction::Read("Binary"))?;
 
-        let access = access(&bearer);
-        let decide = |body: Option<&[u8]>| fhir::decide(&access, &gateway.operations, &interaction, &parts, body);
-        let bases = [gateway.data_adapter.fhir_base.without_slash(), gateway.fhir_base.as_str()];
-        let read = |body, limit| async move {
-            body::read_held(body, limit, self.limits.request_idle, &self.room).await.map_err(FhirError::from)
-        };
-        let mut query = query.map(std::borrow::Cow::Borrowed);
-        let mut asked_form = None;
-        let (permit, outgoing) = if interaction.has_form() {
-            let form = read(body, LONGEST_FORM).await?;
-            let text = std::str::from_utf8(form.as_ref()).map_err(|_| FhirError::Form)?;
-            asked_form = Some(text.to_owned());
-            let permit = decide(Some(form.as_ref()))?;
-            // Without the client's parameters: a charset would have the EHR read other names than were judged.
-            sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
-            if permit.answer.is_none() {
-                (permit, Outgoing::Whole(form.into_bytes()))
-            } else {
-                let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
-                query = Some(for_query.into());
-                (permit, Outgoing::Whole(form.replaced(for_form)))
-            }
-        } else if interaction == Interaction::Batch {
-            let whole = read(body, LONGEST_JUDGED_BODY).await?;
-            (decide(Some(whole.as_ref()))?, Outgoing::Whole(whole.into_bytes()))
-        } else {
-            let permit = decide(None)?;
-            query = constrain::append(head.uri.query(), &permit.constraints);
-            let outgoing = if permit.judges_body() {
-                let whole = read(body, LONGEST_JUDGED_BODY).await?;
-                permit.check_body(whole.as_ref(), &bases)?;
-                Outgoing::Whole(whole.into_bytes())
-            } else {
-                self.outgoing(body).await.map_err(FhirError::Body)?
-            };
-            (permit, outgoing)
-        };
+        let Allowed { permit, outgoing, query, asked, entries } =
+            self.hold(&request, &access(&bearer), (&parts, &interaction), body, &mut sent).await?;
         hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
             sent.remove(CONTENT_TYPE);
@@ -151,8 +125,13 @@ impl Proxy {
             body: outgoing,
         };
         let answer = self.call(&call, draft).await?;
-        let links = (is_export || follow::has_pages(&interaction))
-            .then(|| Links::new(gateway, &bearer, Asked::new(&parts, asked_form.as_deref()), now));
+        let links = (is_export || follow::has_pages(&interaction)).then(|| {
+            let links = Links::new(gateway, &bearer, asked, now);
+            match entries {
+                Some(entries) => links.of_batch(entries),
+                None => links,
+            }
+        });
         if is_export && let Some(started) = links.as_ref().and_then(|links| follow::kicked_off(&answer, links)) {
             return Ok(started);
         }
@@ -163,11 +142,66 @@ impl Proxy {
         Ok(answer)
     }
 
+    /// Decides on a request, and holds its query and body to the permit.
+    async fn hold<'request>(
+        &self,
+        request: &FhirRequest<'request>,
+        access: &Access<'_>,
+        (parts, interaction): (&Parts<'request>, &Interaction<'_>),
+        body: Body,
+        sent: &mut HeaderMap,
+    ) -> Result<Allowed<'request>, FhirError> {
+        let gateway = request.gateway;
+        let decide = |body: Option<&[u8]>| fhir::decide(access, &gateway.operations, interaction, parts, body);
+        let read = |body, limit| async move {
+            body::read_held(body, limit, self.limits.request_idle, &self.room).await.map_err(FhirError::from)
+        };
+        let query = parts.query.map(Cow::Borrowed);
+        if interaction.has_form() {
+            let form = read(body, LONGEST_FORM).await?;
+            let text = std::str::from_utf8(form.as_ref()).map_err(|_| FhirError::Form)?;
+            let asked = Asked::new(parts, Some(text));
+            let permit = decide(Some(form.as_ref()))?;
+            // Without the client's parameters: a charset would have the EHR read other names than were judged.
+            sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
+            if permit.answer.is_none() {
+                let outgoing = Outgoing::Whole(form.into_bytes());
+                return Ok(Allowed { permit, outgoing, query, asked, entries: None });
+            }
+            let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
+            let outgoing = Outgoing::Whole(form.replaced(for_form));
+            return Ok(Allowed { permit, outgoing, query: Some(for_query.into()), asked, entries: None });
+        }
+        let asked = Asked::new(parts, None);
+        if *interaction == Interaction::Batch {
+            let whole = read(body, LONGEST_JUDGED_BODY).await?;
+            let permit = decide(Some(whole.as_ref()))?;
+            let entries = Some(Asked::of_entries(whole.as_ref()));
+            return Ok(Allowed { permit, outgoing: moved_back_whole(gateway, whole)?, query, asked, entries });
+        }
+        let permit = decide(None)?;
+        let query = constrain::append(parts.query, &permit.constraints);
+        // A Binary may be any JSON that is no FHIR.
+        let is_fhir = parts.content_type.is_some_and(|given| media_type::is_json(&media_type::essence(given)))
+            && interaction.resource_type() != Some("Binary");
+        let outgoing = if permit.judges_body() {
+            let whole = read(body, LONGEST_JUDGED_BODY).await?;
+            permit.check_body(whole.as_ref(), &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;
+            if is_fhir { moved_back_whole(gateway, whole)? } else { Outgoing::Whole(whole.into_bytes()) }
+        } else if is_fhir && body.size_hint().exact().is_some_and(|length| HELD_TO_REWRITE.contains(&length)) {
+            moved_back_whole(gateway, read(body, LONGEST_JUDGED_BODY).await?)?
+        } else {
+            let outgoing = self.outgoing(body).await.map_err(FhirError::Body)?;
+            if is_fhir { moved_back(gateway, outgoing)? } else { outgoing }
+        };
+        Ok(Allowed { permit, outgoing, query, asked, entries: None })
+    }
+
     /// Judges an answer where the permit asks for it, and makes it ours.
     async fn finish(
         &self,
         call: &EhrCall<'_>,
-        answer: Response<Incoming>,
+        answer: Response<EhrBody>,
         (permit, interaction): (&Permit, &Interaction<'_>),
         links: Option<Links>,
     ) -> Result<Response<Body>, FhirError> {
@@ -180,7 +214,7 @@ impl Proxy {
     }
 
     /// Calls the EHR with the activation's credentials.
-    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<Incoming>, FhirError> {
+    async fn call(&self, call: &EhrCall<'_>, mut draft: Draft) -> Result<Response<EhrBody>, FhirError> {
         let adapter = &call.gateway.data_adapter;
         let activation = &call.bearer.activation;
         if let Some(client_id) = epic_client_id(adapter, activation.ehr_authentication.client_id()) {
@@ -194,9 +228,49 @@ impl Proxy {
     }
 }
 
+/// A request as it may go on.
+struct Allowed<'request> {
+    permit: Permit,
+    outgoing: Outgoing,
+    query: Option<Cow<'request, str>>,
+    /// What was asked, to be remembered in links.
+    asked: Asked,
+    /// What the entries of a batch asked for.
+    entries: Option<Vec<Option<Asked>>>,
+}
+
 /// What a token gives.
 fn access(bearer: &Bearer) -> Access<'_> {
     Access { scopes: &bearer.scopes, patient: bearer.session.as_ref().and_then(|session| session.patient.as_deref()) }
+}
+
+/// Turns the gateway's own places in a FHIR body back into the EHR's: clients write back what they read. Judged was the
+/// body as it came; there both bases mean the same.
+fn moved_back(gateway: &Gateway, outgoing: Outgoing) -> Result<Outgoing, FhirError> {
+    Ok(match outgoing {
+        Outgoing::Whole(whole) => {
+            let moved = rewritten(&whole, back(gateway)).map_err(no_json)?;
+            Outgoing::Whole(moved.map_or(whole, Bytes::from))
+        }
+        Outgoing::Stream(body, ending) => Outgoing::Stream(Rewritten::new(body, back(gateway)).boxed_unsync(), ending),
+    })
+}
+
+/// The same, of a body that is held.
+fn moved_back_whole(gateway: &Gateway, whole: Held) -> Result<Outgoing, FhirError> {
+    let moved = rewritten(whole.as_ref(), back(gateway)).map_err(no_json)?;
+    Ok(Outgoing::Whole(match moved {
+        Some(moved) => whole.replaced(moved),
+        None => whole.into_bytes(),
+    }))
+}
+
+fn back(gateway: &Gateway) -> Rewriter {
+    Rewriter::new(&gateway.fhir_base, gateway.data_adapter.fhir_base.without_slash())
+}
+
+fn no_json(error: Unrewritable) -> FhirError {
+    fhir::Denial::Json(error.to_string()).into()
 }
 
 /// `If-None-Exist` goes with a create only, and is held to what the scopes reach.
@@ -249,13 +323,6 @@ pub(super) fn target(base: &str, rest: &str, query: Option<&str>) -> String {
         target.push_str(query);
     }
     target
-}
-
-fn refuse_compressed(headers: &HeaderMap) -> Result<(), FhirError> {
-    match headers::single(headers, &CONTENT_ENCODING)? {
-        Some(encoding) if !encoding.trim().eq_ignore_ascii_case("identity") => Err(FhirError::Compressed),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// What the EHR is asked for: FHIR JSON, or, of a Binary, what the client says.

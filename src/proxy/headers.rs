@@ -2,12 +2,14 @@
 //! spells like one of our own headers never meets the EHR.
 
 use http::header::{
-    ACCEPT_LANGUAGE, ALLOW, CONNECTION, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE, ETAG,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    ACCEPT_LANGUAGE, ALLOW, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION,
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::trace::{TRACEPARENT, TRACESTATE};
+use crate::snapshot::Gateway;
+use crate::values::base_url::BaseUrl;
 
 /// FHIR R4 §3.1.0.8.1
 pub(super) const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
@@ -60,6 +62,12 @@ pub(super) fn single<'headers>(
     value.to_str().map(Some).map_err(|_| HeaderOddity(name.clone()))
 }
 
+/// Whether a request's body is compressed: it would have to be looked into to be judged, and is never unpacked here.
+pub(super) fn is_compressed(headers: &HeaderMap) -> Result<bool, HeaderOddity> {
+    let encoding = single(headers, &CONTENT_ENCODING)?;
+    Ok(encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")))
+}
+
 /// What of a client's headers goes on.
 pub(super) fn of_request(headers: &HeaderMap) -> HeaderMap {
     let hop_by_hop = connection_options(headers);
@@ -104,30 +112,33 @@ pub(super) fn of_response(headers: &HeaderMap, moved: Option<&MovedBase<'_>>) ->
     kept
 }
 
-/// An EHR's base and ours, both without a slash at the end.
+/// An EHR's base and ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MovedBase<'base> {
-    /// The EHR's, absolute.
-    pub(super) from: &'base str,
-    /// The path of the EHR's.
-    pub(super) from_path: &'base str,
-    /// Ours, absolute.
+    /// The EHR's.
+    pub(super) from: BaseUrl<'base>,
+    /// Ours, absolute, without a slash at the end.
     pub(super) to: &'base str,
 }
 
-impl MovedBase<'_> {
+impl<'base> MovedBase<'base> {
+    /// From the EHR behind a gateway to the gateway.
+    pub(super) fn of(gateway: &'base Gateway) -> Self {
+        Self { from: gateway.data_adapter.fhir_base.base(), to: &gateway.fhir_base }
+    }
+
     /// The same place behind the gateway; `None` if it is none.
     pub(super) fn apply(&self, place: &str) -> Option<String> {
-        let below =
-            |base: &str| place.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-        if let Some(rest) = below(self.from) {
+        if let Some(rest) = self.from.below(place) {
             return Some(format!("{}{rest}", self.to));
         }
         if place.starts_with("//") || place.contains('\\') {
             return None;
         }
         if place.starts_with('/') {
-            return below(self.from_path).map(|rest| format!("{}{rest}", self.to));
+            let rest = place.strip_prefix(self.from.path());
+            let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
+            return rest.map(|rest| format!("{}{rest}", self.to));
         }
         // `Patient/1/_history/2`: some servers leave the base out. A colon before any slash would be a scheme.
         let first = place.split(['/', '?', '#']).next().unwrap_or_default();
@@ -167,11 +178,8 @@ mod tests {
 
     #[test]
     fn only_listed_headers_reach_the_client() {
-        let moved = MovedBase {
-            from: "https://ehr.example.org/fhir",
-            from_path: "/fhir",
-            to: "https://gate.example.org/g/fhir",
-        };
+        let from = BaseUrl::new("https://ehr.example.org/fhir");
+        let moved = MovedBase { from, to: "https://gate.example.org/g/fhir" };
         let answered = map(&[
             ("content-type", "application/fhir+json"),
             ("etag", "W/\"1\""),
@@ -194,10 +202,13 @@ mod tests {
 
     #[test]
     fn places_are_moved_or_dropped() {
-        let moved = MovedBase { from: "https://e.org/fhir", from_path: "/fhir", to: "https://g.org/fhir" };
+        let moved = MovedBase { from: BaseUrl::new("https://e.org/fhir"), to: "https://g.org/fhir" };
         for (place, expected) in [
             ("https://e.org/fhir", Some("https://g.org/fhir")),
             ("https://e.org/fhir?x=1", Some("https://g.org/fhir?x=1")),
+            ("http://e.org/fhir/Patient/1", Some("https://g.org/fhir/Patient/1")),
+            ("https://E.org:443/fhir/Patient/1", Some("https://g.org/fhir/Patient/1")),
+            ("https://e.org:8443/fhir/Patient/1", None),
             ("/fhir/Patient/1", Some("https://g.org/fhir/Patient/1")),
             ("Patient/1/_history/2", Some("https://g.org/fhir/Patient/1/_history/2")),
             ("https://e.org/fhirother/1", None),

@@ -93,7 +93,8 @@ impl Proxy {
         let (answered, body) = answer.into_parts();
         let whole = body::read(body, LONGEST_STATEMENT, adapter.timeouts.idle).await.map_err(MetadataError::Body)?;
         let mut statement = serde_json::from_slice(&whole).map_err(|_| MetadataError::NoStatement)?;
-        capability::secure(&mut statement, gateway).map_err(|NoCapabilityStatement| MetadataError::NoStatement)?;
+        capability::secure(&mut statement, snapshot, gateway)
+            .map_err(|NoCapabilityStatement| MetadataError::NoStatement)?;
         Ok(Response::from_parts(answered, body::full(statement.to_string())))
     }
 }

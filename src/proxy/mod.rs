@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod audit;
 mod authorize;
+mod awaited;
 mod bearer;
 mod body;
 mod browser;
@@ -26,6 +27,7 @@ pub mod metrics;
 mod oauth_form;
 mod observed;
 mod operation_outcome;
+mod paced;
 mod prefixed;
 mod private_api;
 mod record;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts as Head;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -13,7 +13,7 @@ use super::bearer::{Unauthorized, challenge};
 use super::body::{Body, BodyError, Watched};
 use super::fhir::target;
 use super::forward::{Credentials, Draft, ForwardError, body_refusal};
-use super::headers;
+use super::headers::{self, HeaderOddity};
 use super::record::Record;
 use super::refusal::{Refusal, Side};
 use super::request_id::RequestId;
@@ -28,6 +28,10 @@ pub(super) enum PrivateApiError {
     Unauthorized(#[from] Unauthorized),
     #[error(transparent)]
     Refused(#[from] PrivateApiRefused),
+    #[error(transparent)]
+    Header(#[from] HeaderOddity),
+    #[error("the request's body is compressed")]
+    Compressed,
     #[error("{0}")]
     Body(BodyError),
     #[error(transparent)]
@@ -48,6 +52,11 @@ impl PrivateApiError {
                     refusal.www_authenticate = challenge(gateway, Some("insufficient_scope"), Some("private-api"));
                 }
                 refusal
+            }
+            Self::Header(_) => Refusal::new(StatusCode::BAD_REQUEST, Code::HeaderRefused, Side::App, self.to_string()),
+            Self::Compressed => {
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Refusal::new(status, Code::ContentTypeRefused, Side::App, self.to_string())
             }
             Self::Body(error) => body_refusal(*error),
             Self::Forward(error) => error.refusal(),
@@ -78,6 +87,11 @@ impl Proxy {
         let bearer = self.bearer(snapshot, gateway, &head.headers, query, now, record).await?;
         let adapter = &gateway.data_adapter;
         let external = private_api::decide(adapter.external_auth.as_ref(), &bearer.scopes, &head.method, rest)?;
+        // As on /fhir: what is not looked into here is not sent on in a form that others may read otherwise.
+        headers::single(&head.headers, &CONTENT_TYPE)?;
+        if headers::is_compressed(&head.headers)? {
+            return Err(PrivateApiError::Compressed);
+        }
         let mut sent = headers::of_request(&head.headers);
         for value in head.headers.get_all(ACCEPT) {
             sent.append(ACCEPT, value.clone());

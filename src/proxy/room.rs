@@ -62,9 +62,9 @@ impl Held {
         Bytes::from_owner(self)
     }
 
-    /// What is sent instead, no longer than these: it keeps their room.
-    pub(super) fn replaced(self, text: String) -> Bytes {
-        Self { bytes: text.into_bytes(), ..self }.into_bytes()
+    /// What is sent instead, about as long as these: it keeps their room.
+    pub(super) fn replaced(self, text: impl Into<Vec<u8>>) -> Bytes {
+        Self { bytes: text.into(), ..self }.into_bytes()
     }
 }
 

@@ -20,7 +20,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
+use super::awaited::Awaited;
 use super::http1::{Judged, Verdict};
+use super::paced::Paced;
 use super::prefixed::Prefixed;
 use super::tls::ServerTls;
 
@@ -31,6 +33,9 @@ pub struct ServerSettings {
     /// request's headers. hyper's own limit covers neither the time before the first byte nor anything at all without a
     /// timer.
     pub header_timeout: Duration,
+    /// Longest time in which a client takes nothing of an answer that waits for it: its connection ends, or, where only
+    /// one of its HTTP/2 streams is not read, that answer.
+    pub answer_idle: Duration,
     /// How long requests may take to finish after the end was asked for.
     pub drain_timeout: Duration,
     /// Requests at once on one HTTP/2 connection.
@@ -39,7 +44,12 @@ pub struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), drain_timeout: Duration::from_secs(25), http2_streams: 200 }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            answer_idle: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(25),
+            http2_streams: 200,
+        }
     }
 }
 
@@ -121,6 +131,7 @@ struct Protocols {
     http2: http2::Builder<TokioExecutor>,
     tls: Option<ServerTls>,
     header_timeout: Duration,
+    answer_idle: Duration,
     /// Connections on which no request began are not waited for.
     ending: CancellationToken,
 }
@@ -148,17 +159,19 @@ impl Protocols {
             .max_local_error_reset_streams(100)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        Self { http1, http2, tls, header_timeout: settings.header_timeout, ending }
+        let ServerSettings { header_timeout, answer_idle, .. } = settings;
+        Self { http1, http2, tls, header_timeout, answer_idle, ending }
     }
 
     async fn serve(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         peer: SocketAddr,
         proxy: Arc<Proxy>,
         watcher: Watcher,
     ) -> Result<(), ConnectionError> {
         stream.set_nodelay(true)?;
+        let mut stream = Paced::new(stream, self.answer_idle);
         let Some(tls) = &self.tls else {
             let began = self.in_time(read_beginning(&mut stream)).await?;
             return self.speak(stream, began, peer, proxy, watcher).await;
@@ -207,12 +220,20 @@ impl Protocols {
         match began {
             None => stream.shutdown().await?,
             Some(Began::Http2(beginning)) => {
+                let awaited = Awaited::default();
+                let answers = awaited.clone();
                 let service = service_fn(move |request: http::Request<Incoming>| {
-                    let proxy = Arc::clone(&proxy);
-                    async move { Ok::<_, Infallible>(proxy.handle(request, peer.ip()).await) }
+                    let (proxy, answers) = (Arc::clone(&proxy), answers.clone());
+                    async move {
+                        let answer = proxy.handle(request, peer.ip()).await;
+                        Ok::<_, Infallible>(answer.map(|body| answers.watch(body)))
+                    }
                 });
                 let io = TokioIo::new(Prefixed::new(stream, &beginning));
-                watcher.watch(self.http2.serve_connection(io, service)).await?;
+                tokio::select! {
+                    served = watcher.watch(self.http2.serve_connection(io, service)) => served?,
+                    () = awaited.drop_untaken(self.answer_idle) => {}
+                }
             }
             Some(Began::Http1(beginning)) => {
                 let (judged, verdicts) = Judged::new(stream, &beginning);

@@ -1,6 +1,7 @@
 //! The field's words as types.
 
 pub mod api_failure;
+pub mod base_url;
 pub mod causes;
 pub mod code;
 pub mod key;

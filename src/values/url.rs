@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use super::base_url::BaseUrl;
+
 /// An absolute `http` or `https` URL without userinfo or fragment.
 ///
 /// The text stays as it was written: forwarding appends to it and never builds a path through a parser.
@@ -97,6 +99,11 @@ impl EndpointUrl {
             Host::Ipv6(address) => Some(address.into()),
             Host::Domain(_) => None,
         }
+    }
+
+    /// The URL as a base that others are known to lie below, however they spell it.
+    pub fn base(&self) -> BaseUrl<'_> {
+        BaseUrl::new(self.without_slash())
     }
 
     /// The path as written, without a slash at its end.

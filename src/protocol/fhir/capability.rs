@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::snapshot::Gateway;
+use crate::protocol::media_type;
+use crate::protocol::oauth::discovery::smart_configuration;
+use crate::snapshot::{Gateway, Snapshot};
 use crate::values::scope::Permissions;
 
 /// SMART App Launch 1.0.0, "Declaring support for oauth2 endpoints".
@@ -17,13 +19,27 @@ const SECURITY_SERVICES: &str = "http://terminology.hl7.org/CodeSystem/restful-s
 pub struct NoCapabilityStatement;
 
 /// Puts the gateway's security in place of the EHR's, and leaves only what can pass: operations that the gateway lists,
-/// and interactions under some scope of its ceiling.
-pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabilityStatement> {
+/// interactions under some scope of its ceiling, and JSON.
+pub fn secure(statement: &mut Value, snapshot: &Snapshot, gateway: &Gateway) -> Result<(), NoCapabilityStatement> {
     let members = statement
         .as_object_mut()
         .filter(|members| members.get("resourceType").and_then(Value::as_str) == Some("CapabilityStatement"));
     let members = members.ok_or(NoCapabilityStatement)?;
     members.values_mut().for_each(|member| move_to(gateway, member));
+    if let Some(formats) = members.get_mut("format") {
+        keep_texts(formats, |format| !format.is_empty() && media_type::format_is_json(format));
+        if formats.as_array().is_some_and(Vec::is_empty) {
+            // The statement must name one.
+            *formats = json!(["application/fhir+json"]);
+        }
+    }
+    if let Some(formats) = members.get_mut("patchFormat") {
+        keep_texts(formats, |format| format == "application/json-patch+json" || media_type::is_json(format));
+        if formats.as_array().is_some_and(Vec::is_empty) {
+            members.remove("patchFormat");
+        }
+    }
+    let uris = oauth_uris(snapshot, gateway);
     let rest = members.get_mut("rest").and_then(Value::as_array_mut);
     for rest in rest.into_iter().flatten().filter_map(Value::as_object_mut) {
         rest.insert(
@@ -31,7 +47,7 @@ pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabili
             json!({
                 "extension": [{
                     "url": OAUTH_URIS,
-                    "extension": [{"url": "token", "valueUri": gateway.token_endpoint}],
+                    "extension": uris,
                 }],
                 "service": [{"coding": [{"system": SECURITY_SERVICES, "code": "SMART-on-FHIR"}]}],
             }),
@@ -41,13 +57,31 @@ pub fn secure(statement: &mut Value, gateway: &Gateway) -> Result<(), NoCapabili
     Ok(())
 }
 
+/// What the discovery document says, in the words of the extension: the two must not differ.
+fn oauth_uris(snapshot: &Snapshot, gateway: &Gateway) -> Vec<Value> {
+    let discovered = smart_configuration(snapshot, gateway);
+    let words = [
+        ("authorize", "authorization_endpoint"),
+        ("token", "token_endpoint"),
+        ("introspect", "introspection_endpoint"),
+        ("revoke", "revocation_endpoint"),
+    ];
+    let uris = words.into_iter().filter_map(|(word, member)| Some((word, discovered.get(member)?)));
+    uris.map(|(word, uri)| json!({"url": word, "valueUri": uri})).collect()
+}
+
+fn keep_texts(texts: &mut Value, may_stay: impl Fn(&str) -> bool) {
+    if let Some(texts) = texts.as_array_mut() {
+        texts.retain(|text| text.as_str().is_some_and(&may_stay));
+    }
+}
+
 /// Whatever begins with the EHR's base leads to the gateway. Here canonical URLs do too, which stay in other resources:
 /// some EHRs (HAPI) name the definitions of their operations below the address that they are called at.
 fn move_to(gateway: &Gateway, value: &mut Value) {
     match value {
         Value::String(text) => {
-            let rest = text.strip_prefix(gateway.data_adapter.fhir_base.without_slash());
-            if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+            if let Some(rest) = gateway.data_adapter.fhir_base.base().below(text) {
                 *text = format!("{}{rest}", gateway.fhir_base);
             }
         }
@@ -59,6 +93,17 @@ fn move_to(gateway: &Gateway, value: &mut Value) {
 
 fn restrict(rest: &mut Map<String, Value>, gateway: &Gateway) {
     keep_operations(rest, gateway);
+    if let Some(interactions) = rest.get_mut("interaction").and_then(Value::as_array_mut) {
+        interactions.retain(|interaction| match interaction.get("code").and_then(Value::as_str) {
+            // Each entry is judged as if it came alone.
+            Some("batch" | "transaction") => true,
+            Some("search-system" | "history-system") => may_pass(gateway, "*", Permissions::SEARCH),
+            _ => false,
+        });
+        if interactions.is_empty() {
+            rest.remove("interaction");
+        }
+    }
     let Some(resources) = rest.get_mut("resource").and_then(Value::as_array_mut) else { return };
     for resource in resources.iter_mut().filter_map(Value::as_object_mut) {
         keep_operations(resource, gateway);
@@ -107,6 +152,8 @@ fn may_pass(gateway: &Gateway, resource_type: &str, permission: Permissions) -> 
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::protocol::test_support;
     use crate::snapshot::ObjectKey;
@@ -125,7 +172,7 @@ mod tests {
             {"type": "Patient", "interaction": all, "operation": operations}, {"type": "Slot", "interaction": all},
             {"type": "Encounter", "interaction": all},
         ]}]});
-        assert_eq!(secure(&mut statement, gateway), Ok(()));
+        assert_eq!(secure(&mut statement, &snapshot, gateway), Ok(()));
         assert_eq!(statement["rest"][0].get("operation"), None);
         assert_eq!(
             statement["rest"][0]["resource"],
@@ -134,6 +181,38 @@ mod tests {
                 {"type": "Slot", "interaction": codes(&["read", "vread"])},
             ])
         );
+    }
+
+    #[rstest]
+    #[case(json!(["system/Patient.rs"]), &["batch"])]
+    #[case(json!(["user/*.rs"]), &["batch", "search-system"])]
+    fn interactions_of_the_system_and_formats_are_told_where_they_can_pass(
+        #[case] ceiling: Value,
+        #[case] left: &[&str],
+    ) {
+        let world = test_support::World::before("http://127.0.0.1:9");
+        let snapshot = world.set("Gateway", "epic", "allowedScopes", ceiling).compile();
+        let gateway = &snapshot.gateways[&ObjectKey::new("default", "epic")];
+        let codes = |codes: &[&str]| -> Vec<Value> { codes.iter().map(|code| json!({"code": code})).collect() };
+        let told = |format: Value, patch: Value, interactions: &[&str]| {
+            json!({"resourceType": "CapabilityStatement", "format": format, "patchFormat": patch,
+                "rest": [{"interaction": codes(interactions)}]})
+        };
+        let mut statement = told(
+            json!(["xml", "json", "application/fhir+json", "application/fhir+xml", "text/turtle"]),
+            json!(["application/json-patch+json", "application/xml-patch+xml"]),
+            &["batch", "search-system", "unknown"],
+        );
+        assert_eq!(secure(&mut statement, &snapshot, gateway), Ok(()));
+        statement["rest"][0].as_object_mut().unwrap().remove("security");
+        assert_eq!(
+            statement,
+            told(json!(["json", "application/fhir+json"]), json!(["application/json-patch+json"]), left)
+        );
+        let mut of_xml = told(json!(["xml"]), json!(["application/xml-patch+xml"]), &["unknown"]);
+        assert_eq!(secure(&mut of_xml, &snapshot, gateway), Ok(()));
+        assert_eq!((&of_xml["format"], of_xml.get("patchFormat")), (&json!(["application/fhir+json"]), None));
+        assert_eq!(of_xml["rest"][0].get("interaction"), None);
     }
 
     #[test]
@@ -149,7 +228,7 @@ mod tests {
                 "rest": [{"resource": [{"type": "Patient", "operation": [operation(base), operation(beside)]}]}]})
         };
         let mut moved = statement("https://ehr.example.org/fhir", "https://ehr.example.org/fhirs");
-        assert_eq!(secure(&mut moved, gateway), Ok(()));
+        assert_eq!(secure(&mut moved, &snapshot, gateway), Ok(()));
         moved["rest"][0].as_object_mut().unwrap().remove("security");
         let mut expected = statement(&gateway.fhir_base, "https://ehr.example.org/fhirs");
         expected["instantiates"][1] = json!("https://ehr.example.org/fhir-2/a");
@@ -162,11 +241,20 @@ mod tests {
         let gateway = &snapshot.gateways[&ObjectKey::new("default", "epic")];
         let mut statement = json!({"resourceType": "CapabilityStatement", "rest": [{"mode": "server", "security":
             {"extension": [{"url": OAUTH_URIS, "extension": [{"url": "token", "valueUri": "https://ehr/token"}]}]}}]});
-        assert_eq!(secure(&mut statement, gateway), Ok(()));
+        assert_eq!(secure(&mut statement, &snapshot, gateway), Ok(()));
         assert!(!statement.to_string().contains("https://ehr/"));
-        let uri = &statement["rest"][0]["security"]["extension"][0]["extension"][0]["valueUri"];
-        assert_eq!(uri, "https://gate.example.org/default/epic/oauth2/token");
-        assert_eq!(secure(&mut json!({"resourceType": "Patient"}), gateway), Err(NoCapabilityStatement));
-        assert_eq!(secure(&mut json!([]), gateway), Err(NoCapabilityStatement));
+        let uris = |statement: &Value| statement["rest"][0]["security"]["extension"][0]["extension"].clone();
+        let uri = |word: &str, end: &str| json!({"url": word, "valueUri": format!("https://gate.example.org/default/epic/oauth2/{end}")});
+        let for_systems = [uri("token", "token"), uri("introspect", "introspect"), uri("revoke", "revoke")];
+        assert_eq!(uris(&statement), json!(for_systems));
+        let user = json!({"type": "User", "user": {"clientId": "at-the-ehr",
+            "authorizationUrl": "https://ehr.example.org/authorize", "tokenUrl": "https://ehr.example.org/token"}});
+        let world = test_support::World::before("http://127.0.0.1:9");
+        let with_users = world.set("Activation", "mobile-epic", "ehrAuthentication", user).compile();
+        let gateway = &with_users.gateways[&ObjectKey::new("default", "epic")];
+        assert_eq!(secure(&mut statement, &with_users, gateway), Ok(()));
+        assert_eq!(uris(&statement)[0], uri("authorize", "authorize"));
+        assert_eq!(secure(&mut json!({"resourceType": "Patient"}), &snapshot, gateway), Err(NoCapabilityStatement));
+        assert_eq!(secure(&mut json!([]), &snapshot, gateway), Err(NoCapabilityStatement));
     }
 }

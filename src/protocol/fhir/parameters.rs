@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use crate::values::base_url::BaseUrl;
+
 /// Type, parameter, `token` or `reference`, paths, and the types that references lead to (`*`: many); tab-separated.
 const TABLE: &str = include_str!("parameters.tsv");
 
@@ -119,7 +121,7 @@ fn descend<'value>(value: &'value Value, path: &str, found: &mut Vec<&'value Val
 pub fn local_reference<'value>(reference: &'value str, bases: &[&str]) -> Option<(&'value str, &'value str)> {
     let relative = bases
         .iter()
-        .find_map(|base| reference.strip_prefix(base)?.strip_prefix('/'))
+        .find_map(|base| BaseUrl::new(base).below(reference)?.strip_prefix('/'))
         .or_else(|| (!reference.contains(':')).then_some(reference))?;
     let mut parts = relative.split('/');
     let (on, id) = (parts.next()?, parts.next()?);
@@ -192,6 +194,19 @@ mod tests {
         let observation = json!({"category": [{"coding": [{"code": "x"}, {"system":
             "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}]}]});
         assert_eq!(find("Observation", "category").unwrap().matches(&observation, value, &[]), fits);
+    }
+
+    #[rstest]
+    #[case("Patient/1", true)]
+    #[case("https://ehr.example.org/fhir/Patient/1/_history/2", true)]
+    #[case("http://EHR.example.org:80/fhir/Patient/1", true)]
+    #[case("https://gate.example.org/g/fhir/Patient/1", true)]
+    #[case("https://ehr.example.org:8443/fhir/Patient/1", false)]
+    #[case("https://ehr.example.org/other/Patient/1", false)]
+    #[case("https://elsewhere.example.org/fhir/Patient/1", false)]
+    fn a_reference_is_local_in_every_spelling_of_a_base(#[case] reference: &str, #[case] is_local: bool) {
+        let bases = ["https://ehr.example.org/fhir", "https://gate.example.org/g/fhir"];
+        assert_eq!(local_reference(reference, &bases), is_local.then_some(("Patient", "1")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::protocol::jwt::IssueError;
 use crate::snapshot::Gateway;
+use crate::values::base_url::BaseUrl;
 use crate::values::key::{Algorithm, JwsHeader, PublicKey};
 use crate::values::scope::{Scope, ScopeSet, Word};
 
@@ -223,7 +224,7 @@ impl User {
 
 /// `Practitioner/1` of a relative reference, or of one below the EHR's base. What lies elsewhere cannot be read here.
 fn person<'reference>(reference: &'reference str, base: &str) -> Option<&'reference str> {
-    let relative = match reference.strip_prefix(base) {
+    let relative = match BaseUrl::new(base).below(reference) {
         Some(rest) => rest.strip_prefix('/')?,
         None => reference,
     };

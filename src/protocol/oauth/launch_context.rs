@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::values::base_url::BaseUrl;
 use crate::values::scope::{Context, Scope, ScopeSet, Word};
 
 /// FHIR says 64; Epic's may be longer.
@@ -93,7 +94,7 @@ fn is_id(text: &str) -> bool {
 /// Every string in it that lies below `from`, moved below `to`.
 fn moved(value: Value, from: &str, to: &str) -> Value {
     match value {
-        Value::String(text) => match text.strip_prefix(from) {
+        Value::String(text) => match BaseUrl::new(from).below(&text) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Value::String(format!("{to}{rest}")),
             Some(_) | None => Value::String(text),
         },
@@ -121,12 +122,14 @@ mod tests {
             read(&json!({
                 "access_token": "secret", "patient": "p-1", "encounter": "e.1", "need_patient_banner": "false",
                 "smart_style_url": "https://ehr/style.json", "intent": "reconcile", "tenant": "north",
-                "fhirContext": [{"reference": "https://ehr/fhir/List/1", "role": "r"}, {"reference": "https://ehr/fhirx/List/1"}, "List/2"],
+                "fhirContext": [{"reference": "https://ehr/fhir/List/1", "role": "r"}, {"reference": "https://ehr/fhirx/List/1"}, "List/2",
+                    {"reference": "http://EHR/fhir/List/3"}],
             })),
             json!({
                 "patient": "p-1", "encounter": "e.1", "need_patient_banner": false,
                 "smart_style_url": "https://ehr/style.json", "intent": "reconcile", "tenant": "north",
-                "fhirContext": [{"reference": "https://gate/fhir/List/1", "role": "r"}, {"reference": "https://ehr/fhirx/List/1"}],
+                "fhirContext": [{"reference": "https://gate/fhir/List/1", "role": "r"}, {"reference": "https://ehr/fhirx/List/1"},
+                    {"reference": "https://gate/fhir/List/3"}],
             })
         );
     }

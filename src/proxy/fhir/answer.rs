@@ -30,11 +30,7 @@ where
     let adapter = &gateway.data_adapter;
     let (head, body) = answer.into_parts();
     let status = head.status;
-    let moved = MovedBase {
-        from: adapter.fhir_base.without_slash(),
-        from_path: adapter.fhir_base.path_without_slash(),
-        to: &gateway.fhir_base,
-    };
+    let moved = MovedBase::of(gateway);
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(media_type::essence);
     let is_json = content_type.as_deref().is_some_and(media_type::is_json);
     let is_empty = body.is_end_stream();
@@ -46,7 +42,7 @@ where
     let body = if is_empty {
         body::full(Bytes::new())
     } else if is_json {
-        let rewriter = Rewriter::new(moved.from, moved.to);
+        let rewriter = Rewriter::new(moved.from.as_str(), moved.to);
         let rewriter = match pages {
             Some(pages) => rewriter.with_pages(pages),
             None => rewriter,

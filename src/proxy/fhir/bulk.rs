@@ -4,8 +4,7 @@
 use http::header::{CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::answer::{pass_on, unusable};
 use super::error::FhirError;
@@ -14,6 +13,7 @@ use crate::protocol::fhir::Access;
 use crate::protocol::fhir::access::Reach;
 use crate::protocol::media_type;
 use crate::proxy::body::{self, Body, Watched};
+use crate::proxy::forward::EhrBody;
 use crate::proxy::headers;
 use crate::proxy::rewrite::{Rewriter, Rewritten};
 use crate::snapshot::Gateway;
@@ -58,7 +58,7 @@ pub(super) fn deleted(told: StatusCode) -> Response<Body> {
 /// The state of an export: still running, or its manifest.
 pub(super) async fn status(
     gateway: &Gateway,
-    told: Response<Incoming>,
+    told: Response<EhrBody>,
     access: &Access<'_>,
     links: &Links,
 ) -> Result<Response<Body>, FhirError> {
@@ -82,18 +82,27 @@ pub(super) async fn status(
     Ok(answer(StatusCode::OK, headers, body::full(manifest.to_string())))
 }
 
-/// Every URL becomes a link of ours; files of types that the token does not reach are left out. All files need our token
-/// then, whatever they need at the EHR.
+/// The lists of a manifest that name files (`outcome`: Bulk Data 4).
+const FILES: [&str; 4] = ["output", "error", "deleted", "outcome"];
+
+/// Files of types that the token does not reach are left out; every other URL becomes a link of ours, which needs our
+/// token whatever the file needs at the EHR.
+///
+/// One case is the EHR's alone: all files lie elsewhere, and their URLs are all that it takes (`requiresAccessToken` is
+/// `false`, as with a cloud's signed URLs). Their clients fetch them there, without any token, so the URLs stay to the
+/// letter: a signature holds for no other. Where only some files do, they are refused with a link that leads nowhere: the
+/// flag is the whole manifest's, and with `true` a client would carry our token to a foreign host.
 fn rewrite_manifest(manifest: &mut Value, access: &Access<'_>, links: &Links) {
     let Some(members) = manifest.as_object_mut() else { return };
+    if let Some(Value::Array(files)) = members.get_mut("output") {
+        files.retain(|file| may_have(access, file.get("type").and_then(Value::as_str)));
+    }
     let needs_token = members.get("requiresAccessToken").and_then(Value::as_bool).unwrap_or(true);
+    let stay = !needs_token && lie_elsewhere(members, links);
     let leads = if needs_token { Leads::File } else { Leads::OpenFile };
     for (name, member) in members.iter_mut() {
         match (name.as_str(), member) {
-            ("output" | "error" | "deleted" | "outcome", Value::Array(files)) => {
-                if name == "output" {
-                    files.retain(|file| may_have(access, file.get("type").and_then(Value::as_str)));
-                }
+            (name, Value::Array(files)) if FILES.contains(&name) && !stay => {
                 for file in files.iter_mut() {
                     rewrite_url(file, |url| links.seal(leads, url));
                 }
@@ -107,7 +116,15 @@ fn rewrite_manifest(manifest: &mut Value, access: &Access<'_>, links: &Links) {
             _ => {}
         }
     }
-    members.insert("requiresAccessToken".into(), true.into());
+    members.insert("requiresAccessToken".into(), (!stay).into());
+}
+
+/// Whether there are files, and all of them on other hosts than the EHR's, over TLS: whoever sees the URL has the file.
+fn lie_elsewhere(members: &Map<String, Value>, links: &Links) -> bool {
+    let lists = FILES.iter().filter_map(|name| members.get(*name)?.as_array());
+    let mut urls = lists.flatten().map(|file| file.get("url").and_then(Value::as_str)).peekable();
+    urls.peek().is_some()
+        && urls.all(|url| url.is_some_and(|url| url.starts_with("https://") && links.at_the_ehr(url).is_none()))
 }
 
 fn rewrite_url(entry: &mut Value, seal: impl Fn(&str) -> String) {
@@ -122,7 +139,7 @@ fn may_have(access: &Access<'_>, resource_type: Option<&str>) -> bool {
 }
 
 /// A file, line by line of FHIR JSON, rewritten as it streams.
-pub(super) fn file(gateway: &Gateway, told: Response<Incoming>) -> Result<Response<Body>, FhirError> {
+pub(super) fn file(gateway: &Gateway, told: Response<EhrBody>) -> Result<Response<Body>, FhirError> {
     let (head, incoming) = told.into_parts();
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(media_type::essence);
     let is_lines = matches!(

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::error::FhirError;
 use super::links::{self, Leads, Link, Links};
@@ -12,7 +11,7 @@ use super::{EhrCall, FHIR_JSON, FhirRequest, access, bulk};
 use crate::protocol::fhir::{self, Denial, Interaction};
 use crate::proxy::Proxy;
 use crate::proxy::body::Body;
-use crate::proxy::forward::{Credentials, Draft, Outgoing};
+use crate::proxy::forward::{Credentials, Draft, EhrBody, Outgoing};
 use crate::proxy::record::Record;
 
 impl Proxy {
@@ -61,7 +60,7 @@ impl Proxy {
         link: &Link,
         method: Method,
         accept: &'static str,
-    ) -> Result<Response<Incoming>, FhirError> {
+    ) -> Result<Response<EhrBody>, FhirError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         let draft = Draft { method, target: link.url.clone(), headers, body: Outgoing::Whole(Bytes::new()) };
@@ -74,11 +73,11 @@ impl Proxy {
 }
 
 /// What the start of an export is answered with: where to ask for its state.
-pub(super) fn kicked_off(answer: &Response<Incoming>, links: &Links) -> Option<Response<Body>> {
+pub(super) fn kicked_off(answer: &Response<EhrBody>, links: &Links) -> Option<Response<Body>> {
     (answer.status() == StatusCode::ACCEPTED).then(|| bulk::accepted(answer.headers(), links))
 }
 
-/// Whether the answer to an interaction may have pages.
+/// Whether the answer to an interaction may have pages, or hold Bundles that have.
 pub(super) const fn has_pages(interaction: &Interaction<'_>) -> bool {
     match interaction {
         Interaction::HistoryInstance(_)
@@ -89,6 +88,7 @@ pub(super) const fn has_pages(interaction: &Interaction<'_>) -> bool {
         | Interaction::SearchSystem
         | Interaction::SearchSystemByPost
         | Interaction::SearchCompartment(_)
+        | Interaction::Batch
         | Interaction::Operation { .. } => true,
         Interaction::Capabilities
         | Interaction::Read(_)
@@ -100,7 +100,6 @@ pub(super) const fn has_pages(interaction: &Interaction<'_>) -> bool {
         | Interaction::Patch(_)
         | Interaction::ConditionalPatch(_)
         | Interaction::Delete(_)
-        | Interaction::ConditionalDelete(_)
-        | Interaction::Batch => false,
+        | Interaction::ConditionalDelete(_) => false,
     }
 }

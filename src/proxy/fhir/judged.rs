@@ -7,7 +7,6 @@ use http::header::CONTENT_TYPE;
 use http::response::Parts as Answered;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde_json::json;
 
 use super::EhrCall;
@@ -17,6 +16,7 @@ use crate::protocol::fhir::answer::{Instead, Unjudgeable, Verdict, judge_batch};
 use crate::protocol::fhir::{Interaction, Permit};
 use crate::protocol::media_type;
 use crate::proxy::body::{self, Body, BodyError, HoldError};
+use crate::proxy::forward::EhrBody;
 use crate::proxy::operation_outcome;
 use crate::proxy::room::Room;
 
@@ -26,7 +26,7 @@ const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Judges an answer by what the permit asks of it.
 pub(super) async fn judge(
     call: &EhrCall<'_>,
-    answer: Response<Incoming>,
+    answer: Response<EhrBody>,
     permit: &Permit,
     interaction: &Interaction<'_>,
     room: &Room,

@@ -53,8 +53,10 @@ pub(in crate::proxy) enum ForwardError {
     /// The circuit breaker.
     #[error("the EHR failed too often just now and is left alone for a moment")]
     CircuitOpen { retry_after: Duration },
-    /// The answer is compressed, though `identity` was asked for.
-    #[error("the EHR's answer is compressed, though the gateway asked for plain content")]
+    /// The answer is compressed, though `identity` was asked for, and not in gzip.
+    #[error(
+        "the EHR's answer is compressed in a way that the gateway does not read, though it asked for plain content"
+    )]
     Compressed,
 }
 

@@ -6,12 +6,13 @@
 
 mod authorization;
 mod error;
+mod inflate;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -21,6 +22,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use self::authorization::Authorization;
 pub(super) use self::error::{ForwardError, body_refusal};
+pub(super) use self::inflate::EhrBody;
 use super::Proxy;
 use super::body::{self, Body, BodyError, Ending, Watched};
 use super::request_id::{RequestId, X_REQUEST_ID};
@@ -96,14 +98,15 @@ impl Proxy {
         Ok(Outgoing::Stream(watched.boxed_unsync(), ending))
     }
 
-    /// Sends a draft. The answer is no 401 to our credentials and no redirect; anything else is the caller's to judge.
+    /// Sends a draft. The answer is no 401 to our credentials and no redirect, and plain; anything else is the caller's to
+    /// judge.
     pub(super) async fn forward(
         &self,
         adapter: &DataAdapter,
         credentials: &Credentials<'_>,
         mut draft: Draft,
         request_id: &RequestId,
-    ) -> Result<Response<Incoming>, ForwardError> {
+    ) -> Result<Response<EhrBody>, ForwardError> {
         let target = Uri::try_from(draft.target.as_str()).map_err(|_| ForwardError::Target)?;
         draft.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         draft.headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
@@ -124,7 +127,9 @@ impl Proxy {
         let _place = traffic.admission.enter(app, adapter.rate_limit.as_ref()).await?;
         traffic.budget.earn(adapter.retry_budget_percent);
         let outbound = Outbound { adapter, traffic: &traffic, target: &target, is_safe: is_safe(&draft), request_id };
-        self.attempts(&outbound, credentials, draft).await
+        let answer = self.attempts(&outbound, credentials, draft).await?;
+        let whose = || format!("{} {}", adapter.key, request_id.as_str());
+        inflate::plain(answer, adapter.timeouts.idle, whose).await
     }
 
     /// Asks, and asks again where that may help.
@@ -184,10 +189,6 @@ impl Proxy {
             }
             if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
                 return Err(ForwardError::Redirected(status.as_u16()));
-            }
-            let encoding = answer.headers().get(CONTENT_ENCODING);
-            if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-                return Err(ForwardError::Compressed);
             }
             return Ok(answer);
         }

@@ -215,6 +215,84 @@ async fn a_bundles_links_lead_to_the_gateway() {
     );
 }
 
+#[tokio::test]
+async fn an_ehr_that_does_not_know_its_own_scheme_is_understood() {
+    let ehr = Ehr::answering(|reached| {
+        let twin = format!("HTTPS://{}/fhir", reached.header("host").unwrap());
+        let body = json!({"resourceType": "Appointment", "subject": {"reference": format!("{twin}/Patient/1")},
+            "extension": [{"url": format!("{twin}/StructureDefinition/a")}]});
+        let headers = [("location", format!("{twin}/Appointment/7")), ("content-location", format!("{twin}/a"))];
+        let mut answer = fhir_json(201, &body.to_string());
+        for (name, value) in headers {
+            answer.headers_mut().insert(name, value.parse().unwrap());
+        }
+        answer
+    });
+    let setup = Setup::in_front_of(ehr.await, |world| world).await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/fhir+json")];
+    let answer = setup.ask("POST", "/epic/fhir/Appointment", &headers, r#"{"resourceType":"Appointment"}"#).await;
+    let base = "https://gate.example.org/default/epic/fhir";
+    assert_eq!(answer.header("location"), Some(format!("{base}/Appointment/7").as_str()));
+    assert_eq!(answer.header("content-location"), Some(format!("{base}/a").as_str()));
+    assert_eq!(answer.json()["subject"]["reference"], format!("{base}/Patient/1"));
+    let canonical = answer.json()["extension"][0]["url"].as_str().unwrap().to_owned();
+    assert!(canonical.starts_with("HTTPS://127.0.0.1"), "{canonical}");
+}
+
+/// A resource as a client read it at the gateway, or as the EHR has it.
+fn appointment(base: &str, length: usize) -> Value {
+    json!({"resourceType": "Appointment", "id": "1", "comment": "x".repeat(length),
+        "participant": [{"actor": {"reference": format!("{base}/Patient/1"), "display": base}}],
+        "extension": [{"url": format!("{base}/StructureDefinition/a"), "valueReference": {"reference": "Patient/2"}}]})
+}
+
+#[rstest]
+#[case::short(10)]
+#[case::held(300_000)]
+#[case::in_chunks(1_100_000)]
+#[tokio::test]
+async fn what_was_read_here_is_written_back_there(#[case] length: usize) {
+    let setup = Setup::new().await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/fhir+json")];
+    let ours = "https://gate.example.org/default/epic/fhir";
+    let answer = setup.ask("PUT", "/epic/fhir/Appointment/1", &headers, &appointment(ours, length).to_string()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let reached = setup.ehr.only();
+    let mut expected = appointment(ours, length);
+    expected["participant"][0]["actor"]["reference"] = format!("{}/fhir/Patient/1", setup.ehr.url).into();
+    assert_eq!(serde_json::from_slice::<Value>(&reached.body).unwrap(), expected);
+    let told = reached.header("content-length").map(|length| length.parse().unwrap());
+    assert_eq!(told, (length < 1_000_000).then_some(reached.body.len()));
+}
+
+#[tokio::test]
+async fn the_entries_of_a_batch_are_written_back_there_too() {
+    let setup = Setup::new().await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/fhir+json")];
+    let batch = |base: &str| {
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [{"fullUrl": format!("{base}/Appointment/1"),
+            "request": {"method": "PUT", "url": "Appointment/1"}, "resource": {"resourceType": "Appointment", "id": "1",
+            "slot": [{"reference": format!("{base}/Slot/1")}]}}]})
+    };
+    let ours = batch("https://gate.example.org/default/epic/fhir").to_string();
+    assert_eq!(setup.ask("POST", "/epic/fhir", &headers, &ours).await.status, 200);
+    let reached: Value = serde_json::from_slice(&setup.ehr.only().body).unwrap();
+    assert_eq!(reached, batch(&format!("{}/fhir", setup.ehr.url)));
+}
+
+#[tokio::test]
+async fn endless_nesting_in_a_body_is_refused() {
+    let setup = Setup::new().await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/fhir+json")];
+    let answer = setup.ask("POST", "/epic/fhir/Appointment", &headers, &"[".repeat(1000)).await;
+    assert_eq!(answer.refusal(), (400, "HG7068".into()));
+    assert!(setup.ehr.reached().is_empty());
+}
+
 fn with_client_credentials(world: World, ehr: &str) -> World {
     let method = json!({"clientId": "epic-client", "clientSecretRef": {"name": "ehr", "key": "basic"},
         "tokenUrl": format!("{ehr}/token")});
@@ -300,6 +378,8 @@ async fn a_redirect_is_never_followed() {
 #[rstest]
 #[case(200, &[("content-type", "text/html")], "<h1>Log in</h1>", (502, "HG7045"))]
 #[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")], "x", (502, "HG7045"))]
+#[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "br")], "{}", (502, "HG7045"))]
+#[case(200, &[("content-type", "application/fhir+json"), ("content-encoding", "gzip, gzip")], "{}", (502, "HG7045"))]
 #[case(500, &[("content-type", "text/html")], "stack trace", (502, "HG7045"))]
 #[case(404, &[("content-type", "text/html")], "not here", (404, "HG7045"))]
 #[tokio::test]

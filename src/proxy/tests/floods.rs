@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
-use super::listening::{listening, raw};
+use super::listening::{listening, listening_as, raw};
 use super::*;
+use crate::proxy::server::ServerSettings;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -108,4 +110,69 @@ async fn a_client_that_holds_a_body_back_is_cut() {
         assert!(answer.starts_with(status), "{path}: {answer}");
         assert!(began.elapsed() < Duration::from_secs(4), "{path}");
     }
+}
+
+/// An EHR whose answer has no end, and word of when nobody takes it any more.
+async fn endless() -> (Ehr, oneshot::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ehr = Ehr::at(format!("http://{}", listener.local_addr().unwrap()));
+    let (left, leaves) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/fhir+json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n[\r\n";
+        let mut taken = stream.write_all(head.as_bytes()).await;
+        let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
+        while taken.is_ok() {
+            taken = stream.write_all(chunk.as_bytes()).await;
+        }
+        let _ = left.send(());
+    });
+    (ehr, leaves)
+}
+
+#[rstest::rstest]
+#[case::one_connection(false)]
+#[case::one_stream_of_many(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_of_its_answer_holds_no_ehr(#[case] http2: bool) {
+    let (ehr, leaves) = endless().await;
+    let setup = Setup::in_front_of(ehr, |world| world).await;
+    let settings = ServerSettings { answer_idle: Duration::from_millis(400), ..ServerSettings::default() };
+    let listening = listening_as(&setup, settings, None).await;
+    let token = setup.token_at("epic").await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(http2)
+        .build_http::<Full<Bytes>>();
+    let request = Request::get(format!("http://{}/default/epic/fhir/Patient", listening.address))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Full::default())
+        .unwrap();
+    let answer = client.request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    tokio::time::timeout(Duration::from_secs(10), leaves).await.expect("the EHR is let go").unwrap();
+    let taken = answer.into_body().collect().await;
+    assert!(taken.is_err(), "what was cut has no good end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_is_never_read_is_cut() {
+    let (ehr, leaves) = endless().await;
+    let setup = Setup::in_front_of(ehr, |world| world).await;
+    let settings = ServerSettings { answer_idle: Duration::from_millis(400), ..ServerSettings::default() };
+    let listening = listening_as(&setup, settings, None).await;
+    let token = setup.token_at("epic").await;
+    let mut stream = TcpStream::connect(listening.address).await.unwrap();
+    let request = format!(
+        "GET /default/epic/fhir/Patient HTTP/1.1\r\nHost: gate.example.org\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), leaves).await.expect("the EHR is let go").unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.expect("an end");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK") && !answer.ends_with(b"\r\n0\r\n\r\n"));
 }

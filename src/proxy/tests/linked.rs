@@ -24,6 +24,8 @@ fn paged(reached: &Reached) -> Response<Full<Bytes>> {
                 {"relation": "self", "url": format!("http://{host}/fhir/Observation?code=a")},
                 {"relation": "next", "url": format!("http://{host}/pages?session=a&page=2")},
                 {"relation": "last", "url": "https://elsewhere.example.org/pages"},
+                // Of its own scheme it knows nothing.
+                {"relation": "prev", "url": format!("HTTPS://{host}/pages?session=a&page=2")},
             ]);
             fhir_json(200, &json!({"resourceType": "Bundle", "type": "searchset", "link": links}).to_string())
         }
@@ -42,10 +44,12 @@ async fn pages_are_opaque_and_judged_again_when_they_are_followed() {
         "{first}"
     );
 
-    assert_eq!(setup.get(path(link(1)), &token).await.status, 200);
-    let reached = setup.ehr.reached();
-    assert_eq!(reached[1].target, "/pages?session=a&page=2");
-    assert!(reached[1].header("authorization").unwrap().starts_with("Basic "));
+    for same in [1, 3] {
+        assert_eq!(setup.get(path(link(same)), &token).await.status, 200);
+        let reached = setup.ehr.reached().pop().unwrap();
+        assert_eq!(reached.target, "/pages?session=a&page=2");
+        assert!(reached.header("authorization").unwrap().starts_with("Basic "));
+    }
 
     let elsewhere = setup.get(path(link(2)), &token).await;
     assert_eq!(elsewhere.refusal(), (404, "HG7056".into()));
@@ -56,7 +60,55 @@ async fn pages_are_opaque_and_judged_again_when_they_are_followed() {
     assert_eq!(setup.ask("GET", path(link(1)), &[], "").await.refusal(), (401, "HG7001".into()));
     setup.publish(|world| world.set("Activation", "sync-epic", "scopes", json!(["system/Patient.rs"])));
     assert_eq!(setup.get(path(link(1)), &token).await.refusal(), (403, "HG7008".into()));
-    assert_eq!(setup.ehr.reached().len(), 2);
+    assert_eq!(setup.ehr.reached().len(), 3);
+}
+
+/// The answer to a batch of two searches and a read of a Bundle.
+fn searched_twice(reached: &Reached) -> Response<Full<Bytes>> {
+    let host = reached.header("host").unwrap();
+    let pages = |page: &str| {
+        json!([{"relation": "self", "url": format!("http://{host}/fhir/Patient")},
+            {"relation": "next", "url": format!("http://{host}/pages?page={page}")}])
+    };
+    let bundle = |page: &str| json!({"resource": {"resourceType": "Bundle", "type": "searchset", "link": pages(page)}});
+    let within = json!({"resource": {"resourceType": "Bundle", "type": "collection", "entry": [bundle("within")]}});
+    match reached.target.as_str() {
+        "/fhir" => {
+            let entries = [bundle("first"), bundle("second"), within];
+            let link = pages("of-the-batch");
+            let answer = json!({"resourceType": "Bundle", "type": "batch-response", "link": link, "entry": entries});
+            fhir_json(200, &answer.to_string())
+        }
+        _ => fhir_json(200, r#"{"resourceType":"Bundle","type":"searchset"}"#),
+    }
+}
+
+#[tokio::test]
+async fn the_pages_of_a_batchs_searches_are_judged_by_what_each_entry_asked_for() {
+    let setup = Setup::in_front_of(Ehr::answering(searched_twice).await, |world| world).await;
+    let token = setup.token_at("epic").await;
+    let entry = |url: &str| json!({"request": {"method": "GET", "url": url}});
+    let entries = [entry("Patient?name=a"), entry("Observation?code=b"), entry("Patient/1")];
+    let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/fhir+json")];
+    let answered = setup.ask("POST", "/epic/fhir", &headers, &batch).await.json();
+    assert!(!answered.to_string().contains("127.0.0.1"), "{answered}");
+    let link = |place: &str| answered.pointer(place).unwrap().as_str().unwrap().to_owned();
+    assert_eq!(link("/entry/0/resource/link/0/url"), format!("{BASE}/epic/fhir/Patient"));
+    let (first, second) = (link("/entry/0/resource/link/1/url"), link("/entry/1/resource/link/1/url"));
+    for (next, page) in [(&first, "first"), (&second, "second")] {
+        assert_eq!(setup.get(path(next), &token).await.status, 200);
+        assert_eq!(setup.ehr.reached().pop().unwrap().target, format!("/pages?page={page}"));
+    }
+    let reached = setup.ehr.reached().len();
+    for nowhere in ["/link/1/url", "/entry/2/resource/entry/0/resource/link/1/url"] {
+        assert_eq!(setup.get(path(&link(nowhere)), &token).await.refusal(), (404, "HG7056".into()), "{nowhere}");
+    }
+    setup.publish(|world| world.set("Activation", "sync-epic", "scopes", json!(["system/Patient.rs"])));
+    assert_eq!(setup.get(path(&first), &token).await.status, 200);
+    assert_eq!(setup.get(path(&second), &token).await.refusal(), (403, "HG7008".into()));
+    assert_eq!(setup.ehr.reached().len(), reached + 1);
 }
 
 #[tokio::test]
@@ -78,6 +130,54 @@ async fn a_page_is_held_to_the_patient_as_its_search_was() {
     let next = first.json()["link"][0]["url"].as_str().unwrap().to_owned();
     assert_eq!(setup.get(path(&next), &token).await.refusal(), (403, "HG7055".into()));
     assert_eq!(setup.ehr.reached()[1].target, "/fhir?page=2");
+}
+
+/// What an export of these files leads to: the manifest, when it is done.
+async fn manifest(needs_token: bool, outputs: &'static [(&'static str, &'static str)]) -> (Setup, String, Value) {
+    let ehr = Ehr::answering(move |reached| {
+        let host = reached.header("host").unwrap();
+        if reached.target.contains("$export") {
+            return answer(202, &[("content-location", "/bulk/jobs/1")], "");
+        }
+        let files: Vec<Value> = outputs
+            .iter()
+            .map(|(kind, url)| json!({"type": kind, "url": url.replace("EHR", &format!("http://{host}"))}))
+            .collect();
+        let manifest = json!({"requiresAccessToken": needs_token, "output": files, "error": [], "deleted": []});
+        answer(200, &[("content-type", "application/json")], &manifest.to_string())
+    });
+    let setup =
+        Setup::in_front_of(ehr.await, |world| world.set("Gateway", "epic", "operations", json!(["$export"]))).await;
+    let token = setup.token_at("epic").await;
+    let started = setup.get("/epic/fhir/$export?_type=Patient,Observation", &token).await;
+    let job = path(started.header("content-location").unwrap()).to_owned();
+    let manifest = setup.get(&job, &token).await.json();
+    (setup, token, manifest)
+}
+
+const SIGNED: &str = "https://storage.example.org/a%2Fb.ndjson?sig=a%2Bb&se=2026-01-01T00%3A00%3A00Z";
+
+#[tokio::test]
+async fn files_that_all_lie_elsewhere_and_need_no_token_are_the_clients_to_fetch() {
+    let (_setup, _token, manifest) = manifest(false, &[("Patient", SIGNED), ("Encounter", "EHR/files/1")]).await;
+    assert_eq!(manifest["requiresAccessToken"], false);
+    assert_eq!(manifest["output"], json!([{"type": "Patient", "url": SIGNED}]), "to the letter, within the scopes");
+}
+
+#[rstest::rstest]
+#[case::they_need_a_token(true, &[("Patient", SIGNED)])]
+#[case::some_are_at_the_ehr(false, &[("Patient", SIGNED), ("Observation", "EHR/files/1")])]
+#[case::one_is_in_clear(false, &[("Patient", "http://storage.example.org/1"), ("Patient", SIGNED)])]
+#[tokio::test]
+async fn our_token_goes_to_no_foreign_host(
+    #[case] needs_token: bool,
+    #[case] outputs: &'static [(&'static str, &'static str)],
+) {
+    let (setup, token, manifest) = manifest(needs_token, outputs).await;
+    assert_eq!(manifest["requiresAccessToken"], true);
+    assert!(!manifest.to_string().contains("storage.example.org"), "{manifest}");
+    let foreign = setup.get(path(manifest["output"][0]["url"].as_str().unwrap()), &token).await;
+    assert_eq!(foreign.refusal(), (404, "HG7056".into()));
 }
 
 /// An EHR whose export is done when it is asked for the second time.

@@ -23,10 +23,13 @@ pub(super) async fn listening(setup: &Setup, header_timeout: Duration) -> Listen
 }
 
 pub(super) async fn listening_with(setup: &Setup, header_timeout: Duration, tls: Option<ServerTls>) -> Listening {
+    listening_as(setup, ServerSettings { header_timeout, ..ServerSettings::default() }, tls).await
+}
+
+pub(super) async fn listening_as(setup: &Setup, settings: ServerSettings, tls: Option<ServerTls>) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let settings = ServerSettings { header_timeout, ..ServerSettings::default() };
     let served = tokio::spawn(serve_with(listener, tls, Arc::clone(&setup.proxy), settings, async {
         let _ = stopped.await;
     }));

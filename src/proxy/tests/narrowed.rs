@@ -189,6 +189,21 @@ async fn nobody_reaches_another_patient(
 }
 
 #[tokio::test]
+async fn a_body_that_names_the_patient_at_the_gateway_is_the_patients_and_is_written_back_there() {
+    let setup = setup().await;
+    let token = token_for(&setup, "patient/*.cruds", Some("1")).await;
+    let body = |base: &str, patient: &str| {
+        json!({"resourceType": "Observation", "subject": {"reference": format!("{base}/Patient/{patient}")}})
+            .to_string()
+    };
+    let ours = "http://gate.example.org/default/epic/fhir";
+    assert_eq!(ask(&setup, &token, "POST", "/Observation", &body(ours, "1")).await.status, 200);
+    assert_eq!(setup.ehr.only().body, body(&format!("{}/fhir", setup.ehr.url), "1"));
+    let refused = ask(&setup, &token, "POST", "/Observation", &body(ours, "2")).await;
+    assert_eq!(refused.refusal(), (403, "HG7053".into()));
+}
+
+#[tokio::test]
 async fn a_change_is_bound_to_the_version_that_was_judged() {
     let setup = setup().await;
     let token = token_for(&setup, "patient/*.cruds", Some("1")).await;

@@ -46,3 +46,29 @@ async fn a_redirect_takes_no_credentials_along_and_a_401_is_not_the_clients() {
         assert_eq!(setup.ehr.reached().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_could_be_read_in_two_ways_is_not_sent_on() {
+    let setup = Setup::with(|world| {
+        let routes = serde_json::json!([{"methods": ["POST"], "pathPrefix": "/schedule"}]);
+        let external = serde_json::json!({"clientId": "private-client", "routes": routes,
+            "clientSecretRef": {"name": "private", "key": "basic"}, "apiEndpoint": "http://127.0.0.1:1/private"});
+        world.set("DataAdapter", "epic-ehr", "externalAuth", external)
+    })
+    .await;
+    let token = format!("Bearer {}", setup.token_at("epic").await);
+    let with = |headers: &[(&'static str, &'static str)]| {
+        let headers = [&[("authorization", token.as_str())], headers].concat();
+        let setup = &setup;
+        async move { problem(&setup.ask("POST", "/epic/api/schedule", &headers, "{}").await) }
+    };
+    let json = ("content-type", "application/json");
+    assert_eq!(with(&[json, ("content-encoding", "gzip")]).await, (415, "HG7016".into()));
+    assert_eq!(
+        with(&[json, ("content-encoding", "identity"), ("content-encoding", "gzip")]).await,
+        (400, "HG7069".into())
+    );
+    assert_eq!(with(&[json, ("content-type", "text/plain")]).await, (400, "HG7069".into()));
+    assert_eq!(with(&[json, ("content-encoding", "identity")]).await, (502, "HG7041".into()), "and this one is called");
+    assert!(setup.ehr.reached().is_empty());
+}
