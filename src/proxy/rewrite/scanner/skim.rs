@@ -9,8 +9,6 @@ use super::{Key, Piece, Rewriter, State, Unrewritable};
 
 /// Shorter rests are not worth it.
 const WORTH: usize = 512;
-/// The names that matter are shorter, their quotes included.
-const LONGEST_NAME: usize = "\"modifierExtension\"".len();
 
 /// Where the bytes that matter are in a block: a bit for each.
 #[derive(Default)]
@@ -185,13 +183,39 @@ fn before(text: &[u8]) -> Before {
     if *quote != b'"' {
         return Before::Other;
     }
-    let nearest = text.get(text.len().saturating_sub(LONGEST_NAME)..).unwrap_or_default();
-    match nearest.iter().rposition(|byte| *byte == b'"') {
-        // An escaped quote: the name has more before it.
-        Some(begin) if begin.checked_sub(1).and_then(|before| nearest.get(before)) == Some(&b'\\') => {
-            Before::Key(Key::Other)
+    Before::Key(key_at_the_end(text))
+}
+
+/// The key that a text ends with, its closing quote taken off. As [`Key::of`], but that the key's beginning is not looked
+/// for: most keys are told by their last letter.
+fn key_at_the_end(text: &[u8]) -> Key {
+    // A quote behind a backslash begins no key.
+    let is = |name: &[u8]| text.strip_suffix(name).is_some_and(|before| before.last() != Some(&b'\\'));
+    match text.last() {
+        Some(b'l') if is(b"\"url") => Key::Url,
+        Some(b'l') if is(b"\"fullUrl") => Key::Place,
+        Some(b'e') if is(b"\"reference") => Key::Place,
+        Some(b'e') if is(b"\"resource") => Key::Resource,
+        Some(b'n') if is(b"\"location") => Key::Place,
+        Some(b'n') if is(b"\"extension") || is(b"\"modifierExtension") => Key::Extension,
+        Some(b'd') if is(b"\"contained") => Key::Resource,
+        Some(b'k') if is(b"\"link") => Key::Link,
+        Some(b'y') if is(b"\"entry") => Key::Entry,
+        Some(_) | None => Key::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_the_same_by_their_end() {
+        let names =
+            ["fullUrl", "reference", "location", "url", "extension", "modifierExtension", "resource", "contained"];
+        for name in names.into_iter().chain(["link", "entry", "x", "", "Url", "urn", "hyperlink", "a\\\"url"]) {
+            let text = format!("{{\"{name}");
+            assert_eq!(key_at_the_end(text.as_bytes()), Key::of(name.as_bytes()), "{name}");
         }
-        Some(begin) => Before::Key(Key::of(nearest.get(begin + 1..).unwrap_or_default())),
-        None => Before::Key(Key::Other),
     }
 }
