@@ -47,6 +47,9 @@ struct Carried {
     inside: u64,
 }
 
+/// Every second bit, from the first on.
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
 impl Carried {
     /// The quotes that begin or end strings.
     fn unescaped(&mut self, bits: &Bits) -> u64 {
@@ -57,7 +60,6 @@ impl Carried {
         // A backslash escapes what follows unless it is escaped itself: of a run of them, every second one is. Adding
         // carries a bit through each run that begins at an odd place (Langdale and Lemire, "Parsing Gigabytes of JSON per
         // Second", §3.1.1).
-        const EVEN: u64 = 0x5555_5555_5555_5555;
         let backslashes = bits.backslashes & !self.escaped;
         let follows = (backslashes << 1) | self.escaped;
         let odd_begins = backslashes & !EVEN & !follows;
