@@ -105,14 +105,10 @@ mod tests {
     async fn a_body_of_which_nothing_is_taken_is_dropped() {
         let awaited = Awaited::default();
         let held = Arc::new(());
-        let pieces = stream::repeat_with({
-            let held = Arc::clone(&held);
-            move || {
-                let _held = &held;
-                Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"piece")))
-            }
+        let pieces = stream::unfold(Arc::clone(&held), |held| async move {
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"piece"))), held))
         });
-        let mut body = awaited.watch(StreamBody::new(pieces).boxed_unsync());
+        let mut body = awaited.watch(StreamBody::new(Box::pin(pieces)).boxed_unsync());
         let dropping = tokio::spawn(async move { awaited.drop_untaken(Duration::from_secs(2)).await });
         for _ in 0..10 {
             assert!(body.frame().await.unwrap().is_ok());
