@@ -127,7 +127,10 @@ fn secret(made: KeySecret, usage: SecretUse) -> (ObjectKey, Arc<Secret>) {
     let key = ObjectKey::new("fleet", made.name);
     // Each has bytes of its own, as they come from an API server.
     let data = made.data.into_iter().map(|(name, bytes)| (name, SecretBytes::new(bytes.expose().to_vec())));
-    (key.clone(), Arc::new(Secret::new(key, usage, made.annotations, data.collect())))
+    // As a cluster's source keeps it.
+    let ours = made.annotations.into_iter().filter(|(name, _)| name.starts_with("hearthgate.dev/"));
+    let secret = Secret::new(key.clone(), usage, ours.collect(), data.collect());
+    (key, Arc::new(if usage == SecretUse::KeyPair { secret.without_public_files() } else { secret }))
 }
 
 fn resources(count: usize) -> Resources {

@@ -1,11 +1,24 @@
 //! The command line as people meet it: what it prints, and with which exit code it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking, and its helpers are part of it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says no by panicking, and its helpers are part of it"
+)]
 
+#[path = "support/scale.rs"]
+mod scale;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use scale::Fleet;
+use serde_json::json;
 
 fn hearthgate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hearthgate"))
@@ -68,6 +81,29 @@ fn check_names_file_line_column_object_and_field() {
 }
 
 #[test]
+fn check_judges_5000_objects_in_two_seconds() {
+    // Without optimization, and beside other tests, it takes many times as long: then this only tells whether it ends.
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 2 });
+    let fleet = Fleet::of(4_528);
+    let folder = tempfile::tempdir().unwrap();
+    let objects: Vec<&str> = fleet.yaml().collect();
+    for (number, objects) in objects.chunks(10).enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.yaml")), objects.join("---\n")).unwrap();
+    }
+    // What else the machine does meanwhile is not check's: one of three is enough.
+    let is_fast = (0..3).any(|_| {
+        let start = Instant::now();
+        let output = hearthgate(&["check", folder.path().to_str().unwrap()]);
+        let took = start.elapsed();
+        let printed = text(&output.stdout);
+        assert!(printed.contains("no issues: 5001 objects in 501 files"), "{printed}");
+        println!("check of 5,001 objects in 501 files: {took:?}");
+        took < limit
+    });
+    assert!(is_fast, "not within {limit:?}");
+}
+
+#[test]
 fn check_never_shows_what_a_secret_holds() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret.yaml");
@@ -118,10 +154,50 @@ fn without_a_cluster_or_a_server_a_person_is_told_what_to_name() {
         let of_cluster = told(&[command.as_slice(), &["--cluster"]].concat());
         assert!(of_cluster.contains("no cluster: there is no kubeconfig"), "{command:?}: {of_cluster}");
     }
+    let keys = told(&["keys", "list"]);
+    assert!(keys.contains("of a standalone server, name where its keys are: --state DIR/.hearthgate"), "{keys}");
     assert!(told(&["plan", "--cluster", "examples/quickstart"]).contains("no cluster"));
     assert!(told(&["plan", "examples/quickstart"]).contains("NEW alone with --cluster"));
     assert!(told(&["plan", "--cluster", "a", "b"]).contains("give NEW alone"));
     assert!(told(&["status", "--server", "http://a", "--context", "b"]).contains("cannot be used with"));
+}
+
+/// A kubeconfig says by which proxy its cluster is reached; proxies of the environment are for other tools.
+#[test]
+fn a_cluster_is_reached_through_the_proxy_that_its_kubeconfig_names_and_through_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let asked = |in_kubeconfig: bool| {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", proxy.local_addr().unwrap());
+        // Nothing listens at the cluster's own address; names are the proxy's to look up.
+        let mut cluster = json!({"server": "https://cluster.invalid:6443"});
+        if in_kubeconfig {
+            cluster["proxy-url"] = url.as_str().into();
+        }
+        let document = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "far",
+            "clusters": [{"name": "far", "cluster": cluster}],
+            "users": [{"name": "me", "user": {"token": "a-token-for-tests"}}],
+            "contexts": [{"name": "far", "context": {"cluster": "far", "user": "me"}}],
+        });
+        std::fs::write(&kubeconfig, document.to_string()).unwrap();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut connection, _) = proxy.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&mut connection).read_line(&mut line).unwrap();
+            tell.send(line).unwrap();
+            let _ = connection.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearthgate"));
+        command.args(["status", "--kubeconfig"]).arg(&kubeconfig).env("NO_PROXY", "").env("no_proxy", "");
+        let output = command.env("HTTPS_PROXY", &url).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        told.try_recv().ok()
+    };
+    assert_eq!(asked(true).as_deref(), Some("CONNECT cluster.invalid:6443 HTTP/1.1\r\n"));
+    assert_eq!(asked(false), None);
 }
 
 #[test]

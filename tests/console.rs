@@ -121,6 +121,85 @@ async fn every_page_shows_500_apps_quickly_to_everybody_and_without_a_complaint(
 }
 
 #[tokio::test]
+async fn every_page_is_drawn_light_and_dark_wide_and_on_a_phone() {
+    let server = served_fleet().await;
+    let browser = Browser::start().await;
+    let registration = "step=4&go=next&appId=recall&clientType=BackendService&proof=jwksUri&scope=system%2FPatient.rs&jwksUri=https%3A%2F%2Frecall.example.org%2Fjwks.json";
+    let pages = [
+        ("home", String::new()),
+        ("apps", "apps".to_owned()),
+        ("app", "apps/app-000".to_owned()),
+        ("activations", "activations".to_owned()),
+        ("activation-ready", "activations/app-000-at-0".to_owned()),
+        ("activation-waiting", "activations/app-007-at-2".to_owned()),
+        ("gateways", "gateways".to_owned()),
+        ("gateway-broken", "gateways/gateway-4".to_owned()),
+        ("adapters", "adapters".to_owned()),
+        ("adapter", "adapters/hospital-0".to_owned()),
+        ("picture", "picture".to_owned()),
+        ("register", "register".to_owned()),
+        ("register-review", format!("register?{registration}")),
+        ("activate", "activate".to_owned()),
+    ];
+    for (screen, width, height) in [("wide", 1280, 900), ("phone", 390, 844)] {
+        for scheme in ["light", "dark"] {
+            for (name, path) in &pages {
+                browser.resize(width, height).await;
+                browser.prefer(scheme).await;
+                browser.open(&server.admin(&format!("{HOME}{path}"))).await;
+                browser.element("h1").await;
+                assert_eq!(browser.overflow().await, 0, "{name} is wider than a screen of {width}");
+                let picture = format!("console-{name}-{screen}-{scheme}");
+                let (colours, brightness) = browser.look(&picture).await;
+                assert!(colours > 20, "{picture} shows next to nothing: {colours} colours");
+                assert_eq!(brightness > 128.0, scheme == "light", "{picture}: most of it has brightness {brightness}");
+            }
+        }
+    }
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn by_keyboard_alone_an_app_is_registered_and_its_yaml_copied() {
+    let server = Standalone::start("quickstart").await;
+    let browser = Browser::start().await;
+    browser.open(&server.admin(HOME)).await;
+    assert_eq!(browser.tab_to(".chief .button").await.text().await.unwrap(), "Register new app");
+    browser.type_keys(Key::Enter).await;
+    browser.expect_text("#step-title", "Who it is").await;
+    browser.tab_to("#displayName").await;
+    browser.type_keys("Recall Letters").await;
+    browser.tab_to("#appId").await;
+    browser.type_keys("Recall Letters" + Key::Enter).await;
+    // A mistake is told, and the focus leads to where it is made.
+    browser.expect_text(".problems", "App ID").await;
+    browser.tab_to(".problems a").await;
+    browser.type_keys(Key::Enter).await;
+    browser.tab_to("#appId").await.send_keys(Key::Control + "a").await.unwrap();
+    browser.type_keys("recall-letters" + Key::Enter).await;
+    browser.expect_text("#step-title", "Addresses").await;
+    browser.tab_to("button[value='next']").await;
+    browser.type_keys(Key::Enter).await;
+    browser.expect_text("#step-title", "Access scopes").await;
+    browser.tab_to("input[value='system/Patient.rs']").await;
+    browser.type_keys(" " + Key::Enter).await;
+    browser.expect_text("#step-title", "Security").await;
+    browser.tab_to("#jwksUri").await;
+    browser.type_keys("https://recall.example.org/jwks.json" + Key::Enter).await;
+    browser.expect_text("#step-title", "Review").await;
+
+    browser.tab_to("button.copy[aria-label='Copy the YAML']").await;
+    browser.type_keys(Key::Enter).await;
+    browser.expect_text("button.copy[aria-label='Copy the YAML']", "Copied").await;
+    assert_eq!(browser.text("#said").await, "Copied", "a screen reader is told, too");
+    let copied = browser.clipboard().await;
+    assert_eq!(copied.trim_end(), browser.text("#yaml").await.trim_end());
+    assert!(copied.contains("name: recall-letters") && copied.contains("- system/Patient.rs"), "{copied}");
+    browser.expect_text("button.copy[aria-label='Copy the YAML']", "Copy").await;
+    browser.end().await;
+}
+
+#[tokio::test]
 async fn a_search_narrows_the_list_while_one_types_and_news_comes_by_itself() {
     let server = served_fleet().await;
     let browser = Browser::start().await;
@@ -330,4 +409,4 @@ impl Browser {
     }
 }
 
-use thirtyfour::By;
+use thirtyfour::{By, Key};

@@ -123,7 +123,7 @@ async fn a_strict_ehr_takes_assertions_of_both_algorithms_from_the_published_key
         let ehr = sandbox().await;
         let activation = activation(&ehr, &backend_auth(algorithm), Some(kind));
         let (pair, _) = activation.ehr_authentication.key_pair().unwrap();
-        register(&ehr, Credential::JwksUrl(published(pair.jwks.clone()).await));
+        register(&ehr, Credential::JwksUrl(published(pair.jwks.to_string()).await));
         let tokens = tokens();
         let authorization = tokens.authorization(&activation).await.unwrap();
 
@@ -169,7 +169,7 @@ async fn a_thousand_cold_callers_are_one_token_call_and_one_more_after_the_ehr_f
     let ehr = sandbox().await;
     let activation = activation(&ehr, &backend_auth("ES384"), Some(PairKind::P384));
     let (pair, _) = activation.ehr_authentication.key_pair().unwrap();
-    register(&ehr, Credential::JwksUrl(published(pair.jwks.clone()).await));
+    register(&ehr, Credential::JwksUrl(published(pair.jwks.to_string()).await));
     let tokens = tokens();
     let round = || {
         let callers = (0..1000).map(|_| {
@@ -228,7 +228,7 @@ async fn a_clock_that_is_wrong_is_told_as_the_reason_of_the_refusal() {
     let published_now = installation(&ehr, &backend_auth("RS384"), Some(PairKind::Rsa2048));
     let activation = &published_now.snapshot.activations[&ObjectKey::new("default", "act")];
     let (pair, _) = activation.ehr_authentication.key_pair().unwrap();
-    register(&ehr, Credential::JwksUrl(published(pair.jwks.clone()).await));
+    register(&ehr, Credential::JwksUrl(published(pair.jwks.to_string()).await));
     let state = tempfile::tempdir().unwrap();
     let opened = DirectorySink::open(state.path()).await.unwrap();
     let client = EhrClient::new(platform().addresses);

@@ -13,6 +13,7 @@ mod operator {
     pub mod command_line;
     pub mod console;
     pub mod crowd;
+    pub mod doctor;
     pub mod edits;
     pub mod faults;
     pub mod front;

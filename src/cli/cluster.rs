@@ -98,10 +98,12 @@ impl Contact {
     /// How to speak to the cluster, and the namespace that the context (or the pod) is in. Nothing is asked of it yet.
     pub(super) async fn connect(&self) -> Result<(Client, String), ClusterError> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let mut config = match (&self.kubeconfig, &self.context) {
-            (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-            (None, Some(_)) => Config::from_kubeconfig(&options).await?,
-            (None, None) => Config::infer().await?,
+        let (kubeconfig, mut config) = match (&self.kubeconfig, &self.context) {
+            (None, None) => (Kubeconfig::read().ok(), Config::infer().await?),
+            (path, _) => {
+                let kubeconfig = path.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from)?;
+                (Some(kubeconfig.clone()), Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+            }
         };
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
@@ -109,11 +111,24 @@ impl Contact {
         config.reset_reader_on_write = true;
         // It would hide for minutes that an API server is busy; everything that asks here asks again by itself.
         config.default_retry = false;
-        // Proxy environment variables are for people's tools.
-        config.proxy_url = None;
+        // Proxy environment variables are for people's other tools; what the kubeconfig says is meant for this.
+        if !kubeconfig.is_some_and(|kubeconfig| names_proxy(&kubeconfig, self.context.as_deref())) {
+            config.proxy_url = None;
+        }
         let own_namespace = config.default_namespace.clone();
         Ok((Client::try_from(config)?, own_namespace))
     }
+}
+
+/// Whether a kubeconfig has its cluster reached through a proxy (`proxy-url`).
+fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
+    let named = || {
+        let context = context.or(kubeconfig.current_context.as_deref())?;
+        let context = kubeconfig.contexts.iter().find(|own| own.name == context)?.context.as_ref()?;
+        let cluster = kubeconfig.clusters.iter().find(|own| own.name == context.cluster)?.cluster.as_ref()?;
+        cluster.proxy_url.as_ref().filter(|url| !url.is_empty())
+    };
+    named().is_some()
 }
 
 impl ClusterOptions {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -125,7 +125,8 @@ impl Rotate {
                 anstream::eprintln!("changed {file}");
             } else {
                 let diff = TextDiff::from_lines(before, after);
-                print!("{}", diff.unified_diff().header(&format!("a/{file}"), &format!("b/{file}")));
+                let name = in_patch(Path::new(file), std::env::current_dir().ok().as_deref());
+                print!("{}", diff.unified_diff().header(&format!("a/{name}"), &format!("b/{name}")));
             }
         }
         Ok(())
@@ -255,9 +256,36 @@ fn edited(offline: &Offline, raises: &[Raise]) -> Result<BTreeMap<String, (Strin
     Ok(files)
 }
 
+/// A file's name as patches have it, after `a/` and `b/`: from where the command runs, else from the root, without a
+/// leading slash or dot.
+fn in_patch(file: &Path, here: Option<&Path>) -> String {
+    let below = here.and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file);
+    let named = |component: &Component<'_>| !matches!(component, Component::RootDir | Component::CurDir);
+    below.components().filter(named).collect::<PathBuf>().display().to_string()
+}
+
 fn of_gateway(offline: &Offline, key: &ObjectKey) -> Option<Raise> {
     let gateway = offline.resources.gateways.get(key)?;
     let revision = gateway.spec.signing_keys.revision.saturating_add(1);
     let object = ObjectReference::new(Kind::Gateway, key.clone());
     Some(Raise { object, field: "spec.signingKeys.revision".to_owned(), revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::in_patch;
+
+    #[rstest]
+    #[case::as_it_was_typed("environments/sync.yaml", "environments/sync.yaml")]
+    #[case::from_here("./sync.yaml", "sync.yaml")]
+    #[case::of_a_server_that_serves_what_is_here("/home/me/environments/sync.yaml", "environments/sync.yaml")]
+    #[case::of_a_server_that_serves_something_else("/srv/environments/sync.yaml", "srv/environments/sync.yaml")]
+    #[case::beside("../sync.yaml", "../sync.yaml")]
+    fn a_patch_names_its_file_as_git_does(#[case] file: &str, #[case] expected: &str) {
+        assert_eq!(in_patch(Path::new(file), Some(Path::new("/home/me"))), expected);
+    }
 }

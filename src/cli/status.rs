@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anstream::println;
+use anstream::{print, println};
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
@@ -105,13 +105,13 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject], elsewhere: &str) {
     let (activations, others): (Vec<&LiveObject>, Vec<&LiveObject>) =
         shown.iter().partition(|live| live.object.kind == Kind::Activation);
     let told: Vec<&ObjectReference> = activations.iter().flat_map(|live| status.chain(live)).collect();
-    for live in activations {
-        println!("{}", activation_text(status, live));
+    let mut texts: Vec<String> = activations.into_iter().map(|live| activation_text(status, live)).collect();
+    let others = others.into_iter().filter(|live| !told.contains(&&live.object));
+    let others: Vec<String> = others.map(|live| format!("{}{}", line(live, 0), faults(live, 2, ""))).collect();
+    if !others.is_empty() {
+        texts.push(others.concat());
     }
-    for live in others.into_iter().filter(|live| !told.contains(&&live.object)) {
-        print!("{}", line(live, 0));
-        print!("{}", faults(live, 2, ""));
-    }
+    print!("{}", texts.join("\n"));
     if shown.is_empty() {
         println!("nothing is there yet{elsewhere}");
     }
@@ -120,14 +120,22 @@ fn print_text(status: &LiveStatus, shown: &[&LiveObject], elsewhere: &str) {
 fn activation_text(status: &LiveStatus, live: &LiveObject) -> String {
     let mut text = line(live, 0);
     let details: ActivationStatus = live.status_as();
-    let cause = status.root_cause(live).map(|cause| cause.to_string());
+    let cause = status.root_cause(live);
+    // Where the fault is another object's, its remedy is the step; what this one says of it would only point there.
+    let elsewhere = cause.as_ref().filter(|cause| *cause.object() != live.object);
+    let next_step = match elsewhere {
+        Some(cause) => cause.code().map(|code| code.remedy().to_owned()),
+        None => details.next_step.clone(),
+    };
     if let Some(cause) = &cause {
         let _ = writeln!(text, "  {BAD}root cause{BAD:#}  {cause}");
     }
-    if let Some(next_step) = &details.next_step {
+    if let Some(next_step) = next_step {
         let _ = writeln!(text, "  {BUSY}next step{BUSY:#}   {next_step}");
     }
-    text.push_str(&faults(live, 2, cause.as_deref().unwrap_or_default()));
+    if elsewhere.is_none() {
+        text.push_str(&faults(live, 2, &cause.map(|cause| cause.to_string()).unwrap_or_default()));
+    }
     if let Some((first, others)) = details.likely_causes.split_first() {
         let _ = writeln!(text, "  likely because  {}", first.hint);
         for other in others {

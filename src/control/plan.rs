@@ -198,16 +198,16 @@ fn ehr(activation: &Activation, keys: &[KeyStatus], findings: &Findings, now: Ti
             plan.put(if now_wanted { now } else { ask_due(asked, &activation.uid, now) }, now, ask);
             examine(activation, asked, findings, now, plan);
         }
-        // Which key the EHR accepts for users, the first of them tells; a newer one is proved beside it.
-        EhrAuthentication::User(User {
-            credential: UserCredential::KeyPair { signing: Some(signing), .. }, ..
-        }) if keys.iter().any(|key| key.state == KeyState::Signing) => {
-            proofs(activation, keys, &signing.thumbprint.to_string(), false, findings, now, plan);
+        EhrAuthentication::User(User { credential, .. }) => {
+            // Which key the EHR accepts for users, the first of them tells; a newer one is proved beside it.
+            if let UserCredential::KeyPair { signing: Some(signing), .. } = credential
+                && keys.iter().any(|key| key.state == KeyState::Signing)
+            {
+                proofs(activation, keys, &signing.thumbprint.to_string(), false, findings, now, plan);
+            }
+            examine(activation, asked, findings, now, plan);
         }
-        EhrAuthentication::BackendAuth(_)
-        | EhrAuthentication::Basic(_)
-        | EhrAuthentication::None
-        | EhrAuthentication::User(_) => {}
+        EhrAuthentication::BackendAuth(_) | EhrAuthentication::Basic(_) | EhrAuthentication::None => {}
     }
 }
 

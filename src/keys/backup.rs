@@ -45,7 +45,7 @@ pub enum BackupError {
     #[error("the backup cannot be encrypted: {0}")]
     Encrypt(#[from] age::EncryptError),
     /// It is no age file, was changed, or is locked with something else.
-    #[error("the backup cannot be opened: {0}")]
+    #[error("the backup cannot be opened ({0}): is this its passphrase or key, and is the file whole?")]
     Decrypt(#[from] age::DecryptError),
     /// What is inside is no list of Secrets.
     #[error("what is in the backup is no list of Secrets: {0}")]

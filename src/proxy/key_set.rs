@@ -7,5 +7,5 @@ use super::document;
 use crate::snapshot::KeyPair;
 
 pub(super) fn answer(pair: &KeyPair) -> Response<Body> {
-    document::public(pair.jwks.clone())
+    document::public(pair.jwks.to_string())
 }

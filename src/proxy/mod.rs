@@ -152,6 +152,7 @@ impl Proxy {
             snapshot: Arc::clone(&snapshot),
             ehr_tokens: ehr_tokens.clone(),
             traffic: Arc::clone(&traffic),
+            store: Arc::clone(&store),
         }));
         Self {
             snapshot,

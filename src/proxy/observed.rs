@@ -9,17 +9,23 @@ use super::traffic::Traffic;
 use crate::outbound::breaker::Phase;
 use crate::outbound::{EhrAnswer, EhrTokens};
 use crate::snapshot::Snapshot;
+use crate::store::{Health, Store};
 
 /// The parts of the proxy that gauges tell of.
 pub(super) struct Observation {
     pub(super) snapshot: Arc<ArcSwapOption<Snapshot>>,
     pub(super) ehr_tokens: EhrTokens,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 impl Observed for Observation {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()
+    }
+
+    fn store(&self) -> Health {
+        self.store.health()
     }
 
     fn observe(&self, snapshot: &Snapshot, gauges: &Gauges) {

@@ -4,12 +4,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
-use http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{FHIR_PATH, FIRST_PATIENT, LAUNCHER_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, Shared};
+use super::page;
+use super::{FHIR_PATH, FIRST_PATIENT, LAUNCHER_PATH, OPEN_FHIR_PATH, PRIVATE_PATH, REGISTRATION_PATH, Shared};
+
+#[derive(askama::Template)]
+#[template(path = "sandbox/home.html")]
+struct HomePage<'ehr> {
+    /// What there is, and its URL.
+    places: &'ehr [(&'static str, String)],
+    registration_path: &'static str,
+    launcher_path: &'static str,
+}
 
 /// HTML for browsers, JSON for everyone else.
 pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
@@ -20,6 +30,7 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
         ("a Patient to begin with", format!("{base}{OPEN_FHIR_PATH}/Patient/{FIRST_PATIENT}")),
         ("CapabilityStatement", format!("{base}{FHIR_PATH}/metadata")),
         ("SMART configuration", format!("{base}{FHIR_PATH}/.well-known/smart-configuration")),
+        ("registration of apps, for people", format!("{base}{REGISTRATION_PATH}")),
         ("apps to start in the EHR (EHR launch)", format!("{base}{LAUNCHER_PATH}")),
         ("authorization endpoint (GET, POST)", shared.authorization_url()),
         ("token URL (POST)", shared.token_url()),
@@ -44,21 +55,8 @@ pub(super) async fn home(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
             places.into_iter().map(|(what, url)| (what.to_owned(), json!(url))).collect();
         return Json(json!({ "name": "Hearthgate's simulated EHR", "places": places })).into_response();
     }
-    let rows: Vec<String> = places
-        .iter()
-        .map(|(what, url)| format!("<tr><td>{what}</td><td><code>{}</code></td></tr>\n", escaped(url)))
-        .collect();
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Simulated EHR</title>\n\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:60rem}}td{{padding:.2rem 1rem .2rem 0;\
-         vertical-align:top}}</style>\n<h1>Simulated EHR</h1>\n<p>As strict as the real ones, with a small scheduling \
-         data set in memory. Refused token requests say <code>invalid_client</code> and no more; the real reason is \
-         in the log.</p>\n<table>\n{}</table>\n</html>\n",
-        rows.concat()
-    ))
-    .into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    page::html(
+        StatusCode::OK,
+        &HomePage { places: &places, registration_path: REGISTRATION_PATH, launcher_path: LAUNCHER_PATH },
+    )
 }

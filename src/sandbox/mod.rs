@@ -3,6 +3,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`AUTHORIZE_PATH`] | SMART App Launch for users, with a login page and a choice of patients |
+//! | [`REGISTRATION_PATH`] | a page where people register an app's key |
 //! | [`LAUNCHER_PATH`] | the EHR's list of apps: starts one for a patient (EHR launch) |
 //! | [`TOKEN_PATH`] | SMART Backend Services, client secrets, codes and refresh tokens, refusing with Epic's bare answers |
 //! | [`FHIR_PATH`] | FHIR R4 for Bearer tokens and for Basic credentials |
@@ -34,6 +35,7 @@ mod people;
 mod private_api;
 mod public_key;
 mod registration;
+mod registration_page;
 mod token;
 mod user_scope;
 mod user_session;
@@ -65,6 +67,8 @@ const ISSUER_PATH: &str = "/interconnect/oauth2";
 pub const AUTHORIZE_PATH: &str = "/interconnect/oauth2/authorize";
 /// Path of the issuer's key set.
 const JWKS_PATH: &str = "/interconnect/oauth2/jwks";
+/// Path of the page where people register apps.
+pub const REGISTRATION_PATH: &str = "/interconnect/registration";
 /// Path of the EHR's list of apps.
 pub const LAUNCHER_PATH: &str = "/interconnect/launcher";
 /// Path of the style for apps.
@@ -364,6 +368,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(TOKEN_PATH, post(token::token))
         .route(JWKS_PATH, get(id_token::jwks))
         .route(&format!("{ISSUER_PATH}/.well-known/openid-configuration"), get(id_token::openid_configuration))
+        .route(REGISTRATION_PATH, get(registration_page::show).post(registration_page::register))
         .route(LAUNCHER_PATH, get(launcher::show).post(launcher::start))
         .route(SMART_STYLE_PATH, get(discovery::smart_style))
         .route(page::STYLE_PATH, get(page::style))

@@ -7,6 +7,7 @@ mod id_token;
 mod key_set_url;
 mod launch;
 mod private_api;
+mod registration_page;
 mod serving;
 mod token;
 mod user_fhir;

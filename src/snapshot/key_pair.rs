@@ -32,7 +32,7 @@ pub struct KeyPair {
     /// Where the EHR fetches the public keys.
     pub jwks_url: String,
     /// The published key set (JSON): every revision that an EHR may still need.
-    pub jwks: String,
+    pub jwks: Arc<str>,
 }
 
 /// One revision of a pair.
@@ -48,6 +48,8 @@ pub struct KeyRevision {
     pub kid: String,
     /// Signs.
     pub signing: SigningKey,
+    /// The key set (JSON) that holds this key alone, as most pairs publish it.
+    pub jwks: Arc<str>,
     /// The certificate (PEM), where the Secret holds one.
     pub certificate_pem: Option<Arc<str>>,
     /// The certificate's SHA-256 fingerprint, where there is one.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Kind, ObjectReference};
 use crate::api::common::condition;
 use crate::api::{Condition, ConditionStatus};
+use crate::values::code::Code;
 
 /// Everything that is told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -158,6 +159,28 @@ pub enum RootCause<'status> {
         /// The condition that does not hold.
         condition: &'status Condition,
     },
+}
+
+impl RootCause<'_> {
+    /// Where it is.
+    pub const fn object(&self) -> &ObjectReference {
+        match self {
+            Self::Missing(object) | Self::Fault { object, .. } => object,
+        }
+    }
+
+    /// The code that explains it.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Missing(_) => Some(Code::RefNotFound),
+            Self::Fault { condition, .. } => code_of(condition),
+        }
+    }
+}
+
+/// The code that explains the reason of a condition.
+pub fn code_of(condition: &Condition) -> Option<Code> {
+    Code::ALL.iter().find(|code| code.reason() == condition.reason).copied()
 }
 
 impl std::fmt::Display for RootCause<'_> {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::key_pair::{ParsedGatewayKeys, ParsedKeyPair};
+use super::key_pair::{KeyRevision, ParsedGatewayKeys, ParsedKeyPair};
 use crate::api;
 use crate::api::common::condition;
 use crate::values::code::Code;
-use crate::values::key::label;
+use crate::values::key::{file, label};
 use crate::values::secret::SecretBytes;
 
 /// The kinds of objects that are read.
@@ -174,9 +175,13 @@ pub struct Secret {
     pub annotations: BTreeMap<String, String>,
     /// The entries.
     pub data: BTreeMap<String, SecretBytes>,
+    /// A digest of the entries that were dropped: see [`Secret::without_public_files`].
+    dropped: Option<[u8; 32]>,
     /// Parsed once, then remembered as long as this Secret does not change (which makes another value of it): parsing
     /// is a pure function of `data`, so whoever compiles cannot tell the difference but by the clock.
     pub(super) parsed_key_pair: OnceLock<ParsedKeyPair>,
+    /// The revision that it is, of a pair that we made.
+    pub(super) key_revision: OnceLock<Arc<KeyRevision>>,
     pub(super) parsed_gateway_keys: OnceLock<ParsedGatewayKeys>,
 }
 
@@ -198,8 +203,37 @@ impl Secret {
             annotations,
             data,
             parsed_key_pair: OnceLock::new(),
+            key_revision: OnceLock::new(),
+            dropped: None,
             parsed_gateway_keys: OnceLock::new(),
         }
+    }
+}
+
+/// The public files of a key pair, all of which follow from the private one.
+const PUBLIC_FILES: [&str; 3] = [file::PUBLIC_PEM, file::CERTIFICATE_PEM, file::JWK_JSON];
+
+impl Secret {
+    /// The same without the public files of a key pair, once they are read and fit: of thousands of pairs they are half of
+    /// what there is, and nobody reads them again. A digest stands for them, so that a change of one is still a change.
+    #[must_use]
+    pub fn without_public_files(mut self) -> Self {
+        let parsed = self.parsed_key_pair.get_or_init(|| crate::values::key::ParsedKeyPair::from_data(&self.data));
+        if parsed.is_err() {
+            return self;
+        }
+        let mut context = Context::new(&SHA256);
+        for name in PUBLIC_FILES {
+            if let Some(bytes) = self.data.remove(name) {
+                context.update(name.as_bytes());
+                context.update(&bytes.len().to_be_bytes());
+                context.update(bytes.expose());
+            }
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        self.dropped = Some(digest);
+        self
     }
 }
 
@@ -210,6 +244,7 @@ impl PartialEq for Secret {
             && self.usage == other.usage
             && self.annotations == other.annotations
             && self.data == other.data
+            && self.dropped == other.dropped
     }
 }
 

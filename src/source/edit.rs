@@ -68,12 +68,22 @@ fn added(text: &str, spans: &Spans, path: &str, number: u32) -> Option<String> {
     let (before, after) = text.split_at_checked(at)?;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let indentation = text.get(line_start..at)?;
-    if indentation.bytes().all(|byte| matches!(byte, b' ' | b'-')) {
+    if indentation.bytes().all(|byte| byte == b' ') {
+        let (before, after) = text.split_at_checked(above_comments(text, line_start))?;
+        Some(format!("{before}{indentation}{}\n{after}", block(missing, number, indentation)))
+    } else if indentation.bytes().all(|byte| matches!(byte, b' ' | b'-')) {
         let indentation = " ".repeat(indentation.len());
         Some(format!("{before}{}\n{indentation}{after}", block(missing, number, &indentation)))
     } else {
         Some(format!("{before}{}, {after}", flow(missing, number)))
     }
+}
+
+/// Where the comments begin that stand right above a line: they belong to what is in it.
+fn above_comments(text: &str, line_start: usize) -> usize {
+    let above = text.get(..line_start).unwrap_or_default();
+    let comments = above.split_inclusive('\n').rev().take_while(|line| line.trim_start().starts_with('#'));
+    line_start - comments.map(str::len).sum::<usize>()
 }
 
 /// `{}`: nothing in it tells where it is, but its key does.
@@ -139,7 +149,15 @@ mod tests {
 
     #[rstest]
     #[case("spec:\n  key: # why\n    revision: 1 # first\n", "spec:\n  key: # why\n    revision: 2 # first\n")]
-    #[case("spec:\n  key:\n    # kept\n    name: x\n", "spec:\n  key:\n    # kept\n    revision: 2\n    name: x\n")]
+    #[case::a_comment_stays_with_its_field(
+        "spec:\n  # of the key\n  key:\n    # of the name,\n    # in two lines\n    name: x\n",
+        "spec:\n  # of the key\n  key:\n    revision: 2\n    # of the name,\n    # in two lines\n    name: x\n"
+    )]
+    #[case::a_comment_of_what_is_above_stays_there(
+        "spec:\n  key:\n    # of all of it\n\n    name: x\n",
+        "spec:\n  key:\n    # of all of it\n\n    revision: 2\n    name: x\n"
+    )]
+    #[case("spec:\n  # kept\n  other: 1\n", "spec:\n  key:\n    revision: 2\n  # kept\n  other: 1\n")]
     #[case("spec:\n  other: 1\n", "spec:\n  key:\n    revision: 2\n  other: 1\n")]
     #[case("spec: {other: 1}\n", "spec: {key: {revision: 2}, other: 1}\n")]
     #[case("spec: {key: {}}\n", "spec: {key: {revision: 2}}\n")]

@@ -119,7 +119,7 @@ codes! {
         "Create it, or correct the name. Any order of creation is fine.";
     RefNotAccepted = "HG2002", ResolvedRefs, "RefNotAccepted",
         "An object that this one refers to exists, but has a fault of its own.",
-        "Look at that object first: hearthgate status shows the root cause on top.";
+        "Mend that object first: hearthgate status shows the root cause on top.";
     SecretNotFound = "HG2003", ResolvedRefs, "SecretNotFound",
         "The Secret or ConfigMap is missing, or lacks the label hearthgate.dev/use without which it is never read.",
         "Create it, or label it: kubectl label secret NAME hearthgate.dev/use=credential.";

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::chart::objects;
 use crate::support::control_plane::ControlPlane;
 use crate::support::rules::{self, ACTIVATION, ADAPTER, APP, GATEWAY};
 
@@ -63,6 +64,28 @@ async fn every_example_applies() {
         seen += 1;
     }
     assert!(seen >= 5, "only {seen} examples");
+}
+
+#[tokio::test]
+async fn the_hook_for_argo_cd_is_what_an_api_server_takes_and_mounts_what_is_synced() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("hook").await;
+    let path = format!("{EXAMPLES}/ci/argocd-presync");
+    let told = plane.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-n", &namespace, "-k", &path]).await;
+    assert_eq!((told.success, told.stderr.as_str()), (true, ""));
+    let mut applied: Vec<&str> = told.stdout.lines().filter_map(|line| line.split(['/', ' ']).next()).collect();
+    applied.sort_unstable();
+    assert_eq!(applied, ["configmap", "dataadapter.hearthgate.dev", "gateway.hearthgate.dev", "job.batch"]);
+
+    let built = objects(&plane.kubectl(&["kustomize", &path]).await.ok());
+    let one = |kind: &str| built.iter().find(|object| object["kind"] == kind).expect(kind);
+    let (files, job) = (one("ConfigMap"), one("Job"));
+    assert_eq!(job["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"], files["metadata"]["name"]);
+    let synced = std::fs::read_to_string(format!("{path}/environment.yaml")).expect("the environment");
+    assert_eq!(files["data"]["environment.yaml"], synced.as_str());
+    for object in [files, job] {
+        assert_eq!(object["metadata"]["annotations"]["argocd.argoproj.io/hook"], "PreSync");
+    }
 }
 
 #[tokio::test]

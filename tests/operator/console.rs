@@ -1,5 +1,7 @@
 //! The console in a cluster: the API server says who one is and what one may see, and takes what the forms write.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{RequestBuilder, StatusCode};
 
 use super::installation::{Installation, PATIENCE, eventually};
@@ -72,6 +74,17 @@ async fn the_console_asks_who_one_is_and_shows_what_that_one_may_read() {
     assert!(
         page.contains("Download PEM") && page.contains("kubectl get activations.hearthgate.dev/schedule-sync-at-epic")
     );
+
+    // What is downloaded to be uploaded at the EHR is what the key's Secret holds.
+    let pem = client.get(format!("{activation}/certificate.pem")).bearer_auth(EVERYTHING);
+    let (status, disposition, pem) = answer(pem, "content-disposition").await;
+    assert_eq!((status, disposition.as_str()), (StatusCode::OK, "attachment; filename=\"schedule-sync-at-epic.pem\""));
+    let held = r"jsonpath={.data.certificate\.pem}";
+    let held = installation.kubectl(&["get", "secret", "schedule-sync-at-epic-key-1", "-o", held]).await;
+    assert_eq!(pem.as_bytes(), STANDARD.decode(held.trim()).unwrap());
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+    let refused = client.get(format!("{activation}/certificate.pem")).bearer_auth(NOTHING);
+    assert_eq!(answer(refused, "etag").await.0, StatusCode::FORBIDDEN);
 
     // What a form writes, kubectl applies.
     let draft = "appId=recall&clientType=BackendService&proof=jwksUri&scope=system%2FPatient.rs&\

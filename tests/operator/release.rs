@@ -57,6 +57,11 @@ impl Release {
         }
     }
 
+    /// A component's Deployment.
+    pub fn deployment_of(&self, component: Component) -> &Value {
+        of(&self.objects, "Deployment", &self.deployment(component))
+    }
+
     /// The headless Service that the proxies are found by.
     pub fn proxies(&self) -> String {
         format!("{}-proxy-admin", self.name)
@@ -64,7 +69,7 @@ impl Release {
 
     /// Who a component's pods are.
     pub fn user(&self, component: Component) -> String {
-        let deployment = of(&self.objects, "Deployment", &self.deployment(component));
+        let deployment = self.deployment_of(component);
         let account = deployment["spec"]["template"]["spec"]["serviceAccountName"].as_str().unwrap();
         format!("system:serviceaccount:{}:{account}", self.namespace)
     }

@@ -151,8 +151,58 @@ impl Browser {
     pub async fn draw(&self, name: &str) {
         let whole = json!({ "captureBeyondViewport": true });
         let shot = self.driver.cdp().send_raw("Page.captureScreenshot", whole).await.unwrap();
-        let image = BASE64.decode(shot["data"].as_str().unwrap()).unwrap();
-        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DRAWN).join(format!("{name}.png")), image).unwrap();
+        keep(name, shot["data"].as_str().unwrap());
+    }
+
+    /// Draws what is on the screen into `target/browser-tests/<name>.png`, and tells what there is to see: how many
+    /// colours, and how bright the most frequent one is, from 0 to 255. The browser itself reads the picture, on an empty
+    /// page: it is not on that of before any more.
+    pub async fn look(&self, name: &str) -> (u64, f64) {
+        let shot = self.driver.cdp().send_raw("Page.captureScreenshot", json!({})).await.unwrap();
+        let image = shot["data"].as_str().unwrap();
+        keep(name, image);
+        self.driver.goto("about:blank").await.unwrap();
+        let read = "const [data, done] = arguments; const image = new Image(); image.onload = () => {
+            const canvas = document.createElement('canvas');
+            [canvas.width, canvas.height] = [image.width, image.height];
+            const context = canvas.getContext('2d');
+            context.drawImage(image, 0, 0);
+            const pixels = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+            const counts = new Map();
+            for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
+            const [common] = [...counts].reduce((most, one) => (one[1] > most[1] ? one : most));
+            const [red, green, blue] = [0, 8, 16].map(bits => (common >>> bits) & 255);
+            done([counts.size, 0.2126 * red + 0.7152 * green + 0.0722 * blue]);
+        }; image.src = 'data:image/png;base64,' + data;";
+        self.driver.execute_async(read, vec![json!(image)]).await.unwrap().convert().unwrap()
+    }
+
+    /// Moves the focus on with the tabulator key alone until it stands on what is meant. Where it stands can be seen.
+    pub async fn tab_to(&self, selector: &str) -> WebElement {
+        for _ in 0..80 {
+            let stands = format!("return document.activeElement.matches({});", json!(selector));
+            if self.driver.execute(stands, vec![]).await.unwrap().convert().unwrap() {
+                let outline = "return getComputedStyle(document.activeElement).outlineStyle;";
+                let outline: String = self.driver.execute(outline, vec![]).await.unwrap().convert().unwrap();
+                assert_ne!(outline, "none", "nobody sees that the focus is on {selector}");
+                return self.driver.active_element().await.unwrap();
+            }
+            self.type_keys(Key::Tab).await;
+        }
+        panic!("the tabulator key does not lead to {selector}");
+    }
+
+    /// Presses keys, wherever the focus is.
+    pub async fn type_keys(&self, keys: impl Into<TypingData>) {
+        self.driver.action_chain().send_keys(keys).perform().await.unwrap();
+    }
+
+    /// What is on the clipboard.
+    pub async fn clipboard(&self) -> String {
+        let allowed = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.driver.cdp().send_raw("Browser.grantPermissions", allowed).await.unwrap();
+        let read = "const [done] = arguments; navigator.clipboard.readText().then(done, error => done('' + error));";
+        self.driver.execute_async(read, vec![]).await.unwrap().convert().unwrap()
     }
 
     /// The text of the first element that is found, once it is there.
@@ -210,6 +260,11 @@ impl Browser {
 /// Whether an element was replaced between finding it and using it, as live pages do: it is to be found anew.
 fn is_stale(error: &WebDriverError) -> bool {
     matches!(error.as_inner(), WebDriverErrorInner::StaleElementReference(_))
+}
+
+fn keep(name: &str, image: &str) {
+    let image = BASE64.decode(image).unwrap();
+    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DRAWN).join(format!("{name}.png")), image).unwrap();
 }
 
 fn start_driver() -> (Ended, u16) {

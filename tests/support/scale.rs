@@ -1,5 +1,7 @@
 //! A fleet as large platforms have it: ten gateways, a tenth as many apps as activations, and a key pair an app.
 
+#![allow(dead_code, reason = "each user uses a part of it")]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +74,12 @@ impl Fleet {
             put(&mut fleet.activations, "Activation", &format!("activation-{number}"), &spec);
         }
         fleet
+    }
+
+    /// The YAML of all objects.
+    pub fn yaml(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.adapters, &self.gateways, &self.apps, &self.activations];
+        all.into_iter().flatten().map(String::as_str)
     }
 
     /// Reads the YAML.

@@ -21,6 +21,8 @@ pub(super) struct Check {
 pub(super) enum Group {
     /// Whoever is asked.
     Server,
+    /// The cluster around the installation.
+    Cluster,
     /// What was committed.
     Objects,
     /// Key pairs.
@@ -46,6 +48,7 @@ impl Group {
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::Cluster => "cluster",
             Self::Objects => "objects",
             Self::Keys => "keys",
             Self::Ehrs => "EHRs, as the installation sees them",

@@ -1,6 +1,7 @@
 //! `hearthgate doctor`: is this installation in order, as a whole.
 
 mod check;
+mod cluster;
 mod seen;
 mod told;
 
@@ -12,11 +13,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::check::{Check, State};
-use super::live::LiveOptions;
+use super::live::{LiveError, LiveOptions};
 use super::style::{BAD, BUSY, GOOD, TITLE};
 use super::{Outcome, block_on};
 
-/// Check an installation: its objects and keys, what its EHRs say, and whether its URLs answer as apps and EHRs see them.
+/// Check an installation: its objects and keys, what its EHRs say, and whether its URLs answer as apps and EHRs see them;
+/// of a cluster also the kinds' definitions, who runs, with which permissions, and whether proxies reach their store.
 ///
 /// Each check says what is so and, where something is wrong, what to do. Whatever is asked may take three seconds; nothing
 /// is changed. Exits with 1 when a check fails; warnings do not count.
@@ -58,14 +60,20 @@ impl Doctor {
                 status.objects.retain(|live| {
                     self.live.namespace().is_none_or(|namespace| live.object.key.namespace == namespace)
                 });
+                checks.extend(cluster::checks(&self.live).await);
                 checks.extend(told::checks(&status, Timestamp::now()));
                 checks.extend(seen::urls(&status).await);
             }
             // Whoever asks a doctor wants to hear this as a finding, not as a failure of the doctor.
-            Err(error) => checks.push(
-                Check::failed(check::Group::Server, error.to_string())
-                    .with_hint("Start it, or say where it is: --server or --context. Nothing else can be looked at."),
-            ),
+            Err(error) => {
+                let hint = match &error {
+                    LiveError::NotInstalled => {
+                        "Install the chart, or: hearthgate crds | kubectl apply --server-side -f -"
+                    }
+                    _ => "Start it, or say where it is: --server or --context. Nothing else can be looked at.",
+                };
+                checks.push(Check::failed(check::Group::Server, error.to_string()).with_hint(hint));
+            }
         }
         checks
     }

@@ -11,6 +11,7 @@ use super::super::live::{LiveOptions, Place, client};
 use super::check::{Check, Group};
 use crate::api::{ActivationStatus, GatewayStatus};
 use crate::outbound::clock::clock_skew;
+use crate::proxy::metrics::tells_store_reachable;
 use crate::snapshot::Kind;
 use crate::snapshot::live::LiveStatus;
 use crate::values::key::holds_kid;
@@ -35,11 +36,24 @@ pub(super) async fn server(live: &LiveOptions) -> Vec<Check> {
         return vec![Check::failed(Group::Server, format!("{server} answers {} to /livez", live.status().as_u16()))];
     }
     let ready = client.get(format!("{server}/readyz")).send().await;
-    vec![match ready {
+    let mut checks = vec![match ready {
         Ok(ready) if ready.status().is_success() => Check::fine(Group::Server, format!("{server} is live and ready")),
         Ok(_) | Err(_) => Check::failed(Group::Server, format!("{server} is live and not ready"))
             .with_hint("Keys are being made, or the store of sessions is away: its log says which."),
-    }]
+    }];
+    checks.extend(store(&client, server).await);
+    checks
+}
+
+/// Whether the server reaches its store. `None`: it has none (an operator), or does not say.
+async fn store(client: &Client, server: &str) -> Option<Check> {
+    let metrics = client.get(format!("{server}/metrics")).send().await.ok()?.text().await.ok()?;
+    Some(if tells_store_reachable(&metrics)? {
+        Check::fine(Group::Server, "its store of codes, sessions and revocations answers")
+    } else {
+        Check::failed(Group::Server, "its store of codes, sessions and revocations is away")
+            .with_hint("Look at the Valkey, and at what lies between. Until then what needs it is answered 503.")
+    })
 }
 
 /// Whether what is public answers.

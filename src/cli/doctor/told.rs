@@ -6,10 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::check::{Check, Group};
 use crate::api::common::condition;
-use crate::api::{ActivationStatus, Condition, ConditionStatus, DataAdapterStatus};
+use crate::api::{ActivationStatus, ConditionStatus, DataAdapterStatus};
 use crate::snapshot::Kind;
-use crate::snapshot::live::{LiveObject, LiveStatus, RootCause};
-use crate::values::code::Code;
+use crate::snapshot::live::{LiveObject, LiveStatus, RootCause, code_of};
 
 /// A certificate that ends within that time should be thought of: EHRs that look at its date refuse it then.
 const SOON: SignedDuration = SignedDuration::from_hours(60 * 24);
@@ -40,7 +39,8 @@ fn objects(status: &LiveStatus) -> Vec<Check> {
             Some(RootCause::Fault { condition, .. }) if told_elsewhere(&condition.type_) => in_order += 1,
             Some(cause) => {
                 if causes.insert(cause.to_string()) {
-                    checks.push(Check::failed(Group::Objects, cause.to_string()).with_hints(remedy(&cause)));
+                    let remedy = cause.code().map(|code| code.remedy().to_owned());
+                    checks.push(Check::failed(Group::Objects, cause.to_string()).with_hints(remedy));
                 }
             }
             None => in_order += 1,
@@ -59,18 +59,6 @@ fn objects(status: &LiveStatus) -> Vec<Check> {
 
 fn told_elsewhere(kind: &str) -> bool {
     matches!(kind, condition::KEY_READY | condition::EHR_AUTHENTICATED | condition::REACHABLE)
-}
-
-fn remedy(cause: &RootCause<'_>) -> Option<String> {
-    match cause {
-        RootCause::Missing(_) => Some("Create it, or correct the name.".to_owned()),
-        RootCause::Fault { condition, .. } => remedy_of(condition),
-    }
-}
-
-fn remedy_of(condition: &Condition) -> Option<String> {
-    let code = Code::ALL.iter().find(|code| code.reason() == condition.reason)?;
-    Some(code.remedy().to_owned())
 }
 
 fn keys(status: &LiveStatus, now: Timestamp) -> Vec<Check> {
@@ -120,7 +108,7 @@ fn ehrs(status: &LiveStatus) -> Vec<Check> {
             }
             ConditionStatus::False => {
                 let finding = format!("{}: {}: {}", live.object, reachable.reason, reachable.message);
-                Check::failed(Group::Ehrs, finding).with_hints(remedy_of(reachable))
+                Check::failed(Group::Ehrs, finding).with_hints(code_of(reachable).map(|code| code.remedy().to_owned()))
             }
             ConditionStatus::Unknown => Check::doubtful(Group::Ehrs, format!("{} was not asked yet", live.object)),
         });

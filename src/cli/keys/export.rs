@@ -60,7 +60,8 @@ impl Export {
             None => io::stdout().write_all(&backup)?,
         }
         let place = self.output.as_ref().map(|path| format!(" to {}", path.display())).unwrap_or_default();
-        anstream::eprintln!("wrote {} keys of {name}{place}", listing.keys.len());
+        let what = if listing.keys.len() == 1 { "1 key".to_owned() } else { format!("{} keys", listing.keys.len()) };
+        anstream::eprintln!("wrote {what} of {name}{place}");
         Ok(ExitCode::SUCCESS)
     }
 

@@ -73,7 +73,10 @@ enum KeysError {
     /// Whoever has the file can try all of them.
     #[error("the passphrase in {path} has {found} characters: {least} at least", path = .path.display())]
     TooShort { path: PathBuf, found: usize, least: usize },
-    /// There is no cluster.
+    /// There is no cluster, and nobody asked for one.
+    #[error("there is no cluster to ask; of a standalone server, name where its keys are: --state DIR/.hearthgate")]
+    Nowhere(#[source] ClusterError),
+    /// There is no such cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The store says no.
@@ -102,7 +105,10 @@ impl Place {
             let store = Box::new(DirectoryKeyStore::new(state.join("keys")));
             return Ok(Opened { store, name: state.join("keys").display().to_string(), cluster });
         }
-        let found = cluster.connect().await?;
+        let found = cluster.connect().await.map_err(|error| match error {
+            ClusterError::NoCluster(_) => KeysError::Nowhere(error),
+            ClusterError::Kubeconfig(_) | ClusterError::Client(_) => KeysError::Cluster(error),
+        })?;
         let name = match found.namespaces.iter().cloned().collect::<Vec<_>>().as_slice() {
             [] => "the cluster".to_owned(),
             namespaces => format!("the cluster's namespaces {}", namespaces.join(", ")),

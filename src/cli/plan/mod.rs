@@ -98,8 +98,11 @@ enum PlanError {
 
 impl Plan {
     pub(super) fn run(self) -> Outcome {
-        let (old, new) = match self.paths.as_slice() {
-            [old, new] if !self.choice.is_given() && !self.all_namespaces => self.of_files(old, new)?,
+        let (old, new, compared) = match self.paths.as_slice() {
+            [old, new] if !self.choice.is_given() && !self.all_namespaces => {
+                let (old, new) = self.of_files(old, new)?;
+                (old, new, None)
+            }
             [_, _] => return Err(PlanError::TwoAndCluster.into()),
             [new] if self.choice.is_cluster() || self.all_namespaces => block_on(self.of_cluster(new))??,
             _ => return Err(PlanError::OneAlone.into()),
@@ -107,7 +110,7 @@ impl Plan {
         let difference = difference(&old.compiled(), &new.compiled(), self.at.unwrap_or_else(Timestamp::now));
         let shows_urls = !difference.keys.is_empty() || !difference.urls.is_empty();
         let hint = self.platform.hint().filter(|_| shows_urls && self.paths.len() == 2);
-        let notes: Vec<String> = new.assumption().into_iter().chain(hint).collect();
+        let notes: Vec<String> = new.assumption().into_iter().chain(compared).chain(hint).collect();
         match self.output {
             Output::Text => anstream::print!("{}", text::print(&difference, &notes)),
             Output::Markdown => print!("{}", markdown::print(&difference, &notes)),
@@ -134,7 +137,11 @@ impl Plan {
         Ok((old, new))
     }
 
-    async fn of_cluster(&self, path: &PathBuf) -> Result<(Offline, Offline), Box<dyn std::error::Error>> {
+    /// The two, and what a reader should know of how much was compared.
+    async fn of_cluster(
+        &self,
+        path: &PathBuf,
+    ) -> Result<(Offline, Offline, Option<String>), Box<dyn std::error::Error>> {
         offline::readable(slice::from_ref(path))?;
         let (_, own) = self.choice.contact.connect().await?;
         let home = self.namespace.as_deref().unwrap_or(&own);
@@ -142,6 +149,7 @@ impl Plan {
         readable(path, &loaded)?;
         loaded.without_secrets();
         let named: BTreeSet<String> = loaded.objects.keys().map(|object| object.key.namespace.clone()).collect();
+        let compared = (self.namespace.is_none() && !self.all_namespaces).then(|| compared(&named));
         let listed = match &self.namespace {
             Some(namespace) => {
                 let others: Vec<String> = named.into_iter().filter(|name| name != namespace).collect();
@@ -168,7 +176,22 @@ impl Plan {
         };
         let old = Offline::of_cluster(&listed, known, &old_platform);
         let new = Offline::after(loaded, &platform, &old);
-        Ok((old, new))
+        Ok((old, new, compared))
+    }
+}
+
+/// Of a cluster, a namespace that NEW has left altogether is not seen without being named.
+fn compared(namespaces: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "NEW names no namespace, so nothing of the cluster was compared: -n names one, -A takes all".to_owned(),
+        [one] => format!("compared was namespace {one}, which NEW names; -A sees what it names no more, too"),
+        several => {
+            format!(
+                "compared were namespaces {}, which NEW names; -A sees what it names no more, too",
+                several.join(", ")
+            )
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::console::model::Model;
 use crate::console::state::State;
 use crate::snapshot::live::{LiveObject, RootCause};
 use crate::snapshot::{Kind, ObjectReference};
+use crate::values::code::Code;
 
 /// An object as a link.
 #[derive(Clone, Debug)]
@@ -138,24 +139,17 @@ pub struct Cause {
 impl Cause {
     /// Of an object that is not ready.
     pub fn of(model: &Model, live: &LiveObject) -> Option<Self> {
-        Some(match model.live.root_cause(live)? {
-            RootCause::Missing(object) => Self {
-                at: Link::to(model, object),
-                reason: String::new(),
-                message: format!("{object} does not exist."),
-                code: Some(crate::values::code::Code::RefNotFound.number()),
-                remedy: Some(crate::values::code::Code::RefNotFound.remedy()),
-            },
-            RootCause::Fault { object, condition } => {
-                let code = crate::values::code::Code::ALL.iter().find(|code| code.reason() == condition.reason);
-                Self {
-                    at: Link::to(model, object),
-                    reason: condition.reason.clone(),
-                    message: condition.message.clone(),
-                    code: code.map(|code| code.number()),
-                    remedy: code.map(|code| code.remedy()),
-                }
-            }
+        let cause = model.live.root_cause(live)?;
+        let (reason, message) = match &cause {
+            RootCause::Missing(object) => (String::new(), format!("{object} does not exist.")),
+            RootCause::Fault { condition, .. } => (condition.reason.clone(), condition.message.clone()),
+        };
+        Some(Self {
+            at: Link::to(model, cause.object()),
+            reason,
+            message,
+            code: cause.code().map(Code::number),
+            remedy: cause.code().map(Code::remedy),
         })
     }
 }

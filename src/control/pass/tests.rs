@@ -225,12 +225,14 @@ fn an_activation_of_users_is_ready_before_the_first_of_them_and_tells_what_the_e
     life.hears(refused());
     let refused_at_once = (
         "EHRAuthenticated=False/AwaitingRegistration Ready=False/AwaitingRegistration".to_owned(),
-        format!(
-            "Check client ID, client secret and the redirect URI {CALLBACK} for client ID client-1 with Mercy's people; \
-             the next user's launch asks it again."
-        ),
+        "Mercy has the app as a confidential client, and we show neither secret nor key: give user.clientSecretRef or \
+         user.keyPair, or have it registered as a public client (PKCE). Then the next user's launch asks it again."
+            .to_owned(),
     );
     assert_eq!(life.told(), refused_at_once);
+    let causes = life.status(Kind::Activation, "act")["likelyCauses"].clone();
+    let causes: Vec<&str> = causes.as_array().unwrap().iter().map(|cause| cause["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["AuthMethod", "ClientId"]);
     assert_eq!(life.restarts().told(), refused_at_once, "a restart is no news");
     life.hears(EhrAnswer::Accepted);
     let works = (

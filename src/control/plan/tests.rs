@@ -113,6 +113,20 @@ fn examined(world: &World, at: Timestamp) -> Examined {
 }
 
 #[test]
+fn what_users_launches_met_is_looked_into_as_well() {
+    let world = world()
+        .put(&json!({"kind": "App", "metadata": {"name": "app"}, "spec": {"clientType": "Public",
+            "redirectUris": ["https://app.example.org/back"], "scopes": ["patient/Patient.rs"]}}))
+        .put(&json!({"kind": "Activation", "metadata": {"name": "act"}, "spec": {
+            "appRef": {"name": "app"}, "gatewayRef": {"name": "gate"},
+            "ehrAuthentication": {"type": "User", "user": {"clientId": "client-1", "tokenUrl": TOKEN_URL}}}}));
+    let mut findings = quiet(&world);
+    assert_eq!(planned(&world, &findings).actions, [], "nobody but a user can ask");
+    findings.asked.insert("Activation-act".into(), asked(&world, ago(1), refused(), 1, Some(ago(1))));
+    assert_eq!(planned(&world, &findings).actions, [Action::Examine(act())]);
+}
+
+#[test]
 fn the_reason_of_a_refusal_is_looked_for_after_it_and_not_after_each_of_many() {
     let world = world().backend(Some(TOKEN_URL), Some("client-1"));
     let looks = |refused_ago: i64, looked_ago: Option<i64>, failing_for: i64| {

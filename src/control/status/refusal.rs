@@ -8,9 +8,10 @@ use super::{Told, View};
 use crate::api::activation::LikelyCause;
 use crate::outbound::EhrAnswer;
 use crate::protocol::oauth::ehr_refusal::{Facts, Key, KeySet, Proof, causes};
-use crate::snapshot::activation::TokenUrl;
+use crate::snapshot::activation::{TokenUrl, User, UserCredential};
+use crate::snapshot::key_pair::KeyRevision;
 use crate::snapshot::report::Verdict;
-use crate::snapshot::{Activation, EhrAuthentication, Report};
+use crate::snapshot::{Activation, EhrAuthentication, KeyPair, Report};
 use crate::values::code::Code;
 
 /// The causes that are left, likeliest first; none where the EHR does not refuse.
@@ -40,25 +41,32 @@ fn of_answer(view: &View<'_>, report: &Report, activation: &Activation) -> Optio
     let discovered = examined.and_then(|examined| examined.discovered.as_ref());
     let adapter = &activation.gateway.data_adapter;
     let unknown = KeySet::Unknown;
+    let key_set = examined.map_or(&unknown, |examined| &examined.key_set);
+    let is_known = |key: &KeyRevision| view.accepted_keys.contains(&(adapter.uid.as_str(), key.thumbprint));
+    let endpoint = discovered.map(|found| found.token_endpoint.as_str());
     let (proof, token_url) = match &activation.ehr_authentication {
         EhrAuthentication::BackendAuth(auth) => {
+            let token_url = token_url(&auth.token_url, endpoint);
+            let audience = auth.audience.as_deref().unwrap_or(token_url);
             let signing = auth.signing.as_ref()?;
-            let token_url = token_url(&auth.token_url, discovered.map(|found| found.token_endpoint.as_str()));
-            let proof = Proof::Key(Key {
-                algorithm: auth.pair.kind.algorithm(),
-                audience: auth.audience.as_deref().unwrap_or(token_url),
-                made_at: signing.not_before,
-                accepted_elsewhere: view.accepted_keys.contains(&(adapter.uid.as_str(), signing.thumbprint)),
-                jwks_url: &auth.pair.jwks_url,
-                key_set: examined.map_or(&unknown, |examined| &examined.key_set),
-            });
-            (proof, token_url)
+            (Proof::Key(key(&auth.pair, signing, audience, is_known(signing), key_set)), token_url)
         }
         EhrAuthentication::ClientCredentials(auth) => {
-            let token_url = token_url(&auth.token_url, discovered.map(|found| found.token_endpoint.as_str()));
-            (Proof::Secret(auth.method), token_url)
+            (Proof::Secret(auth.method), token_url(&auth.token_url, endpoint))
         }
-        EhrAuthentication::Basic(_) | EhrAuthentication::None | EhrAuthentication::User(_) => return None,
+        EhrAuthentication::User(User { credential, token_url: given, .. }) => {
+            let token_url = token_url(given, endpoint);
+            let proof = match credential {
+                UserCredential::Public => Proof::Nothing,
+                UserCredential::Secret { method, .. } => Proof::Secret(*method),
+                UserCredential::KeyPair { pair, signing } => {
+                    let signing = signing.as_ref()?;
+                    Proof::Key(key(pair, signing, token_url, is_known(signing), key_set))
+                }
+            };
+            (proof, token_url)
+        }
+        EhrAuthentication::Basic(_) | EhrAuthentication::None => return None,
     };
     let client_id = activation.ehr_authentication.client_id()?;
     Some(causes(&Facts {
@@ -69,11 +77,29 @@ fn of_answer(view: &View<'_>, report: &Report, activation: &Activation) -> Optio
         client_id,
         client_id_is_of_app: app_of(view, activation, client_id),
         proof,
+        for_users: matches!(activation.ehr_authentication, EhrAuthentication::User(_)),
         token_url,
         discovered,
         clock_skew_seconds: asked.clock_skew_seconds,
         now: view.now,
     }))
+}
+
+fn key<'facts>(
+    pair: &'facts KeyPair,
+    signing: &KeyRevision,
+    audience: &'facts str,
+    accepted_elsewhere: bool,
+    key_set: &'facts KeySet,
+) -> Key<'facts> {
+    Key {
+        algorithm: pair.kind.algorithm(),
+        audience,
+        made_at: signing.not_before,
+        accepted_elsewhere,
+        jwks_url: &pair.jwks_url,
+        key_set,
+    }
 }
 
 /// The App of this environment whose derived client ID that is. One that was chosen may be the EHR's on purpose.

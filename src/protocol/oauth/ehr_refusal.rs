@@ -35,6 +35,8 @@ pub struct Facts<'facts> {
     pub client_id_is_of_app: Option<&'facts str>,
     /// How the client proved who it is.
     pub proof: Proof<'facts>,
+    /// The token was asked for in exchange for what a user who had logged in brought back.
+    pub for_users: bool,
     /// Where the token was asked for.
     pub token_url: &'facts str,
     /// What the EHR's SMART configuration says; `None`: it could not be read.
@@ -52,6 +54,8 @@ pub enum Proof<'facts> {
     Key(Key<'facts>),
     /// By a secret that the EHR gave.
     Secret(TokenEndpointAuthMethod),
+    /// It did not: a public client, which proves by PKCE alone that it is the one that began.
+    Nothing,
 }
 
 /// The key that signed, and how the EHR gets to know it.
@@ -114,6 +118,7 @@ pub fn causes(facts: &Facts<'_>) -> Vec<LikelyCause> {
         Proof::Secret(method) => {
             vec![rejected_request(facts), secret(facts), client_id(facts), auth_method(facts, *method)]
         }
+        Proof::Nothing => vec![rejected_request(facts), no_proof(facts), client_id(facts)],
     };
     let mut causes: Vec<LikelyCause> = found.into_iter().flatten().collect();
     // Stable: among equals the order above stays.
@@ -141,7 +146,12 @@ fn rejected_request(facts: &Facts<'_>) -> Option<LikelyCause> {
             CauseKind::Grant,
             Likelihood::Evident,
             format!(
-                "{ehr} knows the client and does not let it have tokens this way: have the app registered as a backend service (grant client_credentials)."
+                "{ehr} knows the client and does not let it have tokens this way: have the app registered {}.",
+                if facts.for_users {
+                    "for users (grants authorization_code and, for long sessions, refresh_token)"
+                } else {
+                    "as a backend service (grant client_credentials)"
+                }
             ),
         ),
         _ => None,
@@ -206,6 +216,16 @@ fn unknown_key(facts: &Facts<'_>, key: &Key<'_>) -> Option<LikelyCause> {
 
 fn client_id(facts: &Facts<'_>) -> Option<LikelyCause> {
     let Facts { ehr, client_id, .. } = facts;
+    if facts.for_users {
+        // Or there would be nothing to exchange.
+        return cause(
+            CauseKind::ClientId,
+            Likelihood::Possible,
+            format!(
+                "Users log in for client ID {client_id}, so {ehr} knows it: see that tokenUrl is of the same environment as the page where they log in."
+            ),
+        );
+    }
     if let Some(app) = facts.client_id_is_of_app {
         return cause(
             CauseKind::ClientId,
@@ -251,9 +271,12 @@ fn audience(facts: &Facts<'_>, key: &Key<'_>) -> Option<LikelyCause> {
             CauseKind::Audience,
             Likelihood::Evident,
             format!(
-                "The assertion's audience is {audience}, and {ehr}'s SMART configuration names the token endpoint {expected}: correct tokenUrl or audience."
+                "The assertion's audience is {audience}, and {ehr}'s SMART configuration names the token endpoint {expected}: correct tokenUrl{}.",
+                if facts.for_users { "" } else { " or audience" }
             ),
         ),
+        // Users' assertions have no audience of their own that could be set.
+        Some(_) | None if facts.for_users => None,
         None if audience != *token_url => cause(
             CauseKind::Audience,
             Likelihood::Likely,
@@ -337,14 +360,26 @@ fn key_form(facts: &Facts<'_>, key: &Key<'_>) -> Option<LikelyCause> {
     })
 }
 
+/// The EHR wants to be shown something that a public client has not got.
+fn no_proof(facts: &Facts<'_>) -> Option<LikelyCause> {
+    let ehr = facts.ehr;
+    cause(
+        CauseKind::AuthMethod,
+        Likelihood::Likely,
+        format!(
+            "{ehr} has the app as a confidential client, and we show neither secret nor key: give user.clientSecretRef or user.keyPair, or have it registered as a public client (PKCE)."
+        ),
+    )
+}
+
 /// Epic gives no token before the client ID stands for one of its users.
 fn user(facts: &Facts<'_>) -> Option<LikelyCause> {
-    if facts.vendor != DataSourceType::EpicR4External {
+    if facts.for_users || facts.vendor != DataSourceType::EpicR4External {
         return None;
     }
     let likelihood = match &facts.proof {
         Proof::Key(key) if key.accepted_elsewhere => Likelihood::Likely,
-        Proof::Key(_) | Proof::Secret(_) => Likelihood::Possible,
+        Proof::Key(_) | Proof::Secret(_) | Proof::Nothing => Likelihood::Possible,
     };
     cause(
         CauseKind::UserMissing,

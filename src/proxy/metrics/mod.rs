@@ -22,12 +22,15 @@ use self::series::{Labels, Object, Series};
 use super::record::Record;
 use super::tls::ServerTls;
 use crate::snapshot::{ObjectKey, Snapshot};
+use crate::store::Health;
 
 /// Seconds; from a refusal that costs nothing to an EHR that thinks.
 const LATENCY_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Before all names.
 const PREFIX: &str = "hearthgate";
+/// 1 while the shared store answers. `doctor` reads it, too.
+const STORE_REACHABLE: &str = "store_reachable";
 
 type Count = Counter<u64, AtomicU64>;
 type Number = Gauge<i64, AtomicI64>;
@@ -50,6 +53,9 @@ pub struct Described {
 pub(super) trait Observed: Send + Sync {
     /// What is served now.
     fn snapshot(&self) -> Option<Arc<Snapshot>>;
+
+    /// How the store is that replicas share.
+    fn store(&self) -> Health;
 
     /// Sets the gauges.
     fn observe(&self, snapshot: &Snapshot, gauges: &Gauges);
@@ -82,6 +88,7 @@ pub struct Metrics {
     pub(super) audit_records: Count,
     pub(super) audit_lost: Count,
     certificate_not_after: Number,
+    store_reachable: Number,
     certificate: OnceLock<ServerTls>,
     observed: OnceLock<Arc<dyn Observed>>,
     /// The snapshot that series were last pruned by.
@@ -130,9 +137,9 @@ impl Default for Metrics {
         let mut to = Registering { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
         let gauges = Gauges::default();
         let (audit_records, audit_lost) = (Count::default(), Count::default());
-        let certificate_not_after = Number::default();
+        let (certificate_not_after, store_reachable) = (Number::default(), Number::default());
         let requests = to.count("requests", "Requests by gateway, app, endpoint and status");
-        let denials = to.count("denials", "Refused requests by gateway and code");
+        let denials = to.count("denials", "Refused requests by gateway, app and code");
         let latency = to.latency("request_seconds", "Time until an answer's headers");
         let activation_requests =
             to.count("activation_requests", "Requests by activation and class of status (2xx, 4xx, …)");
@@ -186,6 +193,11 @@ impl Default for Metrics {
             "When the certificate of the public listener ends, in seconds since 1970; 0: it shows none",
             certificate_not_after.clone(),
         );
+        to.add(
+            (STORE_REACHABLE, "gauge", &[]),
+            "1: the store of codes, sessions and revocations answers; 0: it is away, and what needs it is answered 503",
+            store_reachable.clone(),
+        );
         Self {
             registry: to.registry,
             described: to.described,
@@ -201,11 +213,19 @@ impl Default for Metrics {
             audit_records,
             audit_lost,
             certificate_not_after,
+            store_reachable,
             certificate: OnceLock::new(),
             observed: OnceLock::new(),
             pruned_by: Mutex::default(),
         }
     }
+}
+
+/// Whether the shared store answers, in a text of [`Metrics::text`]. `None`: the text does not say.
+pub fn tells_store_reachable(text: &str) -> Option<bool> {
+    let line = format!("{PREFIX}_{STORE_REACHABLE} ");
+    let value = text.lines().find_map(|own| own.strip_prefix(&line))?;
+    Some(value.trim() == "1")
 }
 
 impl Metrics {
@@ -237,6 +257,7 @@ impl Metrics {
     fn read_off(&self) {
         self.certificate_not_after.set(self.certificate.get().map_or(0, ServerTls::not_after));
         let Some(observed) = self.observed.get() else { return };
+        self.store_reachable.set(observed.store().reachable.into());
         let Some(snapshot) = observed.snapshot() else { return };
         self.prune(&snapshot);
         self.gauges.clear();
@@ -263,9 +284,12 @@ impl Metrics {
         let gateway = Object(record.gateway.clone());
         let endpoint = record.endpoint.as_str();
         let seconds = took.as_secs_f64();
-        self.latency.with(&Latency { gateway: gateway.clone(), endpoint }, |latency| latency.observe(seconds));
+        let app = Object(record.app.clone());
+        let labels = Latency { gateway: gateway.clone(), app: app.clone(), endpoint };
+        self.latency.with(&labels, |latency| latency.observe(seconds));
         if let Some(code) = record.code {
-            self.denials.with(&Denials { gateway: gateway.clone(), code: code.number() }, |count| {
+            let labels = Denials { gateway: gateway.clone(), app: app.clone(), code: code.number() };
+            self.denials.with(&labels, |count| {
                 count.inc();
             });
         }
@@ -275,7 +299,6 @@ impl Metrics {
                 count.inc();
             });
         }
-        let app = Object(record.app.clone());
         self.requests.with(&Requests { gateway, app, endpoint, status: status.as_u16() }, |count| {
             count.inc();
         });

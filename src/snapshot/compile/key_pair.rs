@@ -7,13 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::super::key_pair::{KeyPair, KeyRevision, MissingKey};
 use super::super::resources::ObservedActivation;
 use super::super::{Finding, ObjectKey};
 use super::age::Age;
-use super::key_revisions::{brought, made};
+use super::key_revisions::{brought, key_set, made};
 use super::lookup::Lookup;
 use crate::api;
 use crate::api::activation::{KeyAlgorithm, KeyPairSecretReference, KeyState, KeyStatus};
@@ -206,7 +204,11 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             signing.iter().filter_map(|(_, key)| key.as_ref()).any(|key| key.thumbprint == own.thumbprint)
         };
         let published = self.usable.iter().filter(|own| signs(own) || !self.is_retired(own));
-        let published: Vec<_> = published.map(|own| own.signing.jwk()).collect();
+        let published: Vec<_> = published.collect();
+        let jwks = match published[..] {
+            [only] => Arc::clone(&only.jwks),
+            _ => key_set(published.iter().map(|own| own.signing.jwk())),
+        };
         let pair = Arc::new(KeyPair {
             jwks_url: lookup.platform.key_set_url(&self.key.namespace, &self.key.name),
             app: self.wanted.app.clone(),
@@ -214,7 +216,7 @@ impl<'members, 'resources> Claim<'members, 'resources> {
             wanted: self.wanted.clone(),
             brought: self.brought,
             missing,
-            jwks: json!({ "keys": published }).to_string(),
+            jwks,
             revisions: self.usable.clone(),
             key: self.key.clone(),
         });

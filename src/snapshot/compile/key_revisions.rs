@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::super::key_pair::KeyRevision;
 use super::super::resources::{Secret, SecretUse};
 use super::super::{Finding, ObjectKey};
@@ -82,7 +84,9 @@ fn adopt(secret: &Secret, identity: &PairIdentity) -> Result<Arc<KeyRevision>, S
         format!("holds no usable key pair ({error}); it is left untouched: restore it from a backup")
     })?;
     identity.may_adopt(&secret.annotations, parsed).map_err(|reason| foreign(reason.to_string()))?;
-    Ok(Arc::new(revision(identity.revision, &secret.key.name, parsed)))
+    // The Secret's name tells its revision, so it is the same whoever asks.
+    let made = || Arc::new(revision(identity.revision, &secret.key.name, parsed));
+    Ok(Arc::clone(secret.key_revision.get_or_init(made)))
 }
 
 fn parsed(secret: &Secret) -> Result<&ParsedKeyPair, &KeyError> {
@@ -122,6 +126,12 @@ fn read_brought(
     Ok(Arc::new(revision(wanted.revision, &secret.key.name, parsed)))
 }
 
+/// A key set of these (RFC 7517 §5).
+pub(super) fn key_set(keys: impl IntoIterator<Item = Value>) -> Arc<str> {
+    let keys: Vec<Value> = keys.into_iter().collect();
+    json!({ "keys": keys }).to_string().into()
+}
+
 fn revision(revision: u32, secret_name: &str, parsed: &ParsedKeyPair) -> KeyRevision {
     let certificate = parsed.certificate();
     KeyRevision {
@@ -130,6 +140,7 @@ fn revision(revision: u32, secret_name: &str, parsed: &ParsedKeyPair) -> KeyRevi
         thumbprint: parsed.thumbprint(),
         kid: parsed.thumbprint().to_string(),
         signing: parsed.signing().clone(),
+        jwks: key_set([parsed.jwk()]),
         certificate_pem: certificate.map(Certificate::shared_pem),
         certificate_fingerprint: certificate.map(|certificate| certificate.fingerprint().to_string()),
         not_before: certificate.map(Certificate::not_before),

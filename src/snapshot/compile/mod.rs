@@ -148,6 +148,6 @@ fn unresolved(reports: &Reports, kind: Kind, key: &ObjectKey, exists: bool, fiel
     }
     let report = reports.get(kind, key).filter(|report| !report.is_usable())?;
     let fault = report.errors().min()?;
-    let message = format!("{kind} {} is not in order ({}): look at it first", key.name, fault.code.reason());
+    let message = format!("{kind} {} is not in order ({})", key.name, fault.code.reason());
     Some(Finding::new(Code::RefNotAccepted, field, message))
 }

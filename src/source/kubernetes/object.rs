@@ -114,7 +114,9 @@ impl Watched for core::Secret {
         let annotations = self.metadata.annotations.unwrap_or_default();
         // The bytes move; no second copy of them is made.
         let data = self.data.unwrap_or_default().into_iter().map(|(name, bytes)| (name, SecretBytes::new(bytes.0)));
-        Some(Content::Secret(Arc::new(Secret::new(key.clone(), usage, annotations, data.collect()))))
+        let secret = Secret::new(key.clone(), usage, annotations, data.collect());
+        let kept = if usage == SecretUse::KeyPair { secret.without_public_files() } else { secret };
+        Some(Content::Secret(Arc::new(kept)))
     }
 }
 

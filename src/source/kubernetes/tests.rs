@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
@@ -8,6 +11,7 @@ use super::bag::Bag;
 use super::object::{self, Object, Watched};
 use crate::api;
 use crate::snapshot::resources::{Kind, ObjectKey, ObjectReference, SecretUse};
+use crate::values::key::file;
 
 fn parse<Resource: Watched>(value: Value) -> Object {
     let parsed: Resource = serde_json::from_value(value).unwrap();
@@ -127,6 +131,24 @@ fn a_secret_that_did_not_change_stays_the_same_value_so_that_its_keys_are_parsed
     assert!(std::sync::Arc::ptr_eq(&before, &bag.resources().secrets[&key()]));
     assert!(bag.keep(parse::<core::Secret>(secret("3", "credential", "dHdv"))));
     assert_eq!(bag.resources().secrets[&key()].data["value"].expose(), b"two");
+}
+
+#[test]
+fn a_pair_is_kept_without_its_public_files_and_a_change_of_one_is_a_change() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile/keys/ec-1");
+    let pair = |version: &str, more: &str| {
+        let mut pair = secret(version, "key-pair", "");
+        let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let private = STANDARD.encode(text(file::PRIVATE_PEM));
+        let public = STANDARD.encode(text(file::PUBLIC_PEM) + more);
+        pair["data"] = json!({ file::PRIVATE_PEM: private, file::PUBLIC_PEM: public });
+        parse::<core::Secret>(pair)
+    };
+    let mut bag = Bag::default();
+    assert!(bag.keep(pair("1", "")));
+    assert_eq!(bag.resources().secrets[&key()].data.keys().collect::<Vec<_>>(), [file::PRIVATE_PEM]);
+    assert!(!bag.keep(pair("2", "")));
+    assert!(bag.keep(pair("3", "\n")));
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl Certificate {
         })
     }
 
+    /// The same around this very value of its key: one is kept, not two.
+    pub(super) fn around(self, public: PublicKey) -> Self {
+        Self { public, ..self }
+    }
+
     /// The certificate in PEM, one block.
     pub fn pem(&self) -> &str {
         &self.pem

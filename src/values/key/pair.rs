@@ -117,7 +117,7 @@ fn check_public(content: &SecretBytes, signing: &SigningKey) -> Result<(), KeyPr
 fn read_certificate(content: &SecretBytes, signing: &SigningKey) -> Result<Certificate, KeyProblem> {
     let certificate = Certificate::from_pem(content.expose())?;
     same_key(certificate.public(), signing)?;
-    Ok(certificate)
+    Ok(certificate.around(signing.public().clone()))
 }
 
 fn check_jwk(content: &SecretBytes, signing: &SigningKey) -> Result<(), KeyProblem> {

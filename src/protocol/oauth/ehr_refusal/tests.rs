@@ -38,6 +38,7 @@ fn facts<'facts>(key: Key<'facts>, discovered: Option<&'facts Discovered>) -> Fa
         client_id: CLIENT_ID,
         client_id_is_of_app: None,
         proof: Proof::Key(key),
+        for_users: false,
         token_url: TOKEN_URL,
         discovered,
         clock_skew_seconds: Some(0),
@@ -153,6 +154,23 @@ fn a_secret_has_causes_of_its_own() {
     assert_eq!(ranked(&basic), expected);
     let post = of(TokenEndpointAuthMethod::ClientSecretPost, DataSourceType::FhirR4);
     assert_eq!(ranked(&post).first(), Some(&(CauseKind::AuthMethod, Likelihood::Evident)));
+}
+
+#[test]
+fn a_client_that_users_have_logged_in_for_is_known_and_lacks_its_proof() {
+    let configuration = configuration();
+    let of_users = |proof| Facts { proof, for_users: true, ..facts(key(&KeySet::Unknown), Some(&configuration)) };
+    let environment = (CauseKind::ClientId, Likelihood::Possible);
+    let secret = of_users(Proof::Secret(TokenEndpointAuthMethod::ClientSecretBasic));
+    assert_eq!(ranked(&secret), [(CauseKind::ClientSecret, Likelihood::Likely), environment]);
+    let public = of_users(Proof::Nothing);
+    assert_eq!(ranked(&public), [(CauseKind::AuthMethod, Likelihood::Likely), environment]);
+    let with_key = of_users(Proof::Key(key(&KeySet::Holds)));
+    let expected =
+        [(CauseKind::KeyUnknown, Likelihood::Likely), environment, (CauseKind::KeyForm, Likelihood::Possible)];
+    assert_eq!(ranked(&with_key), expected, "no user of the EHR stands for them, and no audience can be set");
+    let grant = Facts { error: Some("unauthorized_client"), ..of_users(Proof::Nothing) };
+    assert!(causes(&grant).remove(0).hint.contains("for users"), "{:?}", causes(&grant));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `hearthgate token`: a real access token, by the app's own credentials.
 
+mod cause;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,13 +11,15 @@ use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use self::cause::Shown;
 use super::completions;
 use super::live::{ANSWER_WITHIN, LiveError, LiveOptions, Place, client};
 use super::{Outcome, block_on, input};
-use crate::api::ActivationStatus;
+use crate::api::{ActivationStatus, AppSpec};
 use crate::protocol::oauth::client_assertion;
 use crate::snapshot::live::{LiveObject, LiveStatus};
 use crate::snapshot::resources::SecretUse;
@@ -98,12 +102,16 @@ enum TokenError {
     #[error("the assertion could not be signed: {0}")]
     Sign(#[from] SignError),
     /// The token endpoint says no.
-    #[error("{url} answered {status}: {error}")]
-    Refused { url: String, status: u16, error: String },
+    #[error("{url} answered {status}: {error}{}", likely_because(.cause.as_ref()))]
+    Refused { url: String, status: u16, error: String, cause: Option<String> },
 }
 
 fn at(gateway: Option<&String>) -> String {
     gateway.map(|gateway| format!(" on gateway {gateway}")).unwrap_or_default()
+}
+
+fn likely_because(cause: Option<&String>) -> String {
+    cause.map(|cause| format!("\nlikely because {cause}")).unwrap_or_default()
 }
 
 impl Token {
@@ -119,27 +127,39 @@ impl Token {
             let mut form = vec![("grant_type", "client_credentials".to_owned())];
             form.extend(self.scope.clone().map(|scope| ("scope", scope)));
             let mut request = client(ANSWER_WITHIN)?.post(&connection.token_url);
-            if let Some(path) = &self.key_file {
-                let assertion = self.assertion(path, &connection.client_id, &connection.token_url)?;
+            let shown = if let Some(path) = &self.key_file {
+                let key = signing_key(path)?;
+                let assertion = self.assertion(&key, &connection.client_id, &connection.token_url)?;
                 form.push(("client_assertion_type", client_assertion::TYPE.to_owned()));
                 form.push(("client_assertion", assertion));
+                Shown::Key { path, key, kid: self.kid.as_deref() }
             } else {
                 let secret = match (self.live.place(), &self.secret_file, &self.file) {
                     (Place::Cluster, None, None) => return Err(self.secret_in_cluster(&app.object).await?.into()),
                     _ => self.secret(&status, &app.object.key)?,
                 };
                 request = request.basic_auth(&connection.client_id, Some(secret.expose_secret()));
-            }
+                Shown::Secret { place: self.secret_place(&status) }
+            };
             let request = request
                 .header("Content-Type", "application/x-www-form-urlencoded")
                 .body(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish());
             let response = request.send().await?;
-            let status = response.status();
+            let code = response.status();
             let answer: Value = response.json().await?;
-            if !status.is_success() {
+            if !code.is_success() {
                 let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
                 let error = format!("{} {}", text("error"), text("error_description"));
-                return Err(TokenError::Refused { url: connection.token_url, status: status.as_u16(), error }.into());
+                let cause = match text("error").as_str() {
+                    "invalid_client" => self
+                        .written(&status, &app.object)
+                        .await
+                        .map(|written| cause::likely(&written, &app.object.key.namespace, &shown)),
+                    _ => None,
+                };
+                return Err(
+                    TokenError::Refused { url: connection.token_url, status: code.as_u16(), error, cause }.into()
+                );
             }
             self.print(&answer);
             Ok(ExitCode::SUCCESS)
@@ -183,13 +203,7 @@ impl Token {
     }
 
     /// A minute is long enough for one request.
-    fn assertion(&self, path: &Path, client_id: &str, token_url: &str) -> Result<String, TokenError> {
-        let pem = read(path).map_err(|error| TokenError::SecretFile { path: path.to_owned(), error })?;
-        let key = SigningKey::from_pem(
-            pem.expose_secret().as_bytes(),
-            &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256],
-        )
-        .map_err(|problem| TokenError::Key { path: path.to_owned(), problem })?;
+    fn assertion(&self, key: &SigningKey, client_id: &str, token_url: &str) -> Result<String, TokenError> {
         let mut header =
             Map::from_iter([("alg".to_owned(), key.algorithm().as_str().into()), ("typ".to_owned(), "JWT".into())]);
         header.extend(self.kid.as_deref().map(|kid| ("kid".to_owned(), kid.into())));
@@ -216,16 +230,34 @@ impl Token {
         Ok(TokenError::SecretInCluster { app: self.app.clone(), command })
     }
 
+    /// The app as it is written, where that can be seen.
+    async fn written(&self, status: &LiveStatus, app: &ObjectReference) -> Option<AppSpec> {
+        if self.live.place() == Place::Cluster {
+            let listed = self.live.list().await.ok()?;
+            let document = &listed.iter().find(|own| own.live.object == *app)?.document;
+            return AppSpec::deserialize(document.get("spec")?).ok();
+        }
+        let resources = loaded::read(&[status.directory.clone()?]).resources();
+        Some(resources.apps.get(&app.key)?.spec.clone())
+    }
+
+    /// Where the client secret is read.
+    fn secret_place(&self, status: &LiveStatus) -> String {
+        let place = self.secret_file.as_ref().or(self.file.as_ref()).or(status.directory.as_ref());
+        match place {
+            None => "any known place".to_owned(),
+            Some(path) if path.as_path() == Path::new("-") => "standard input".to_owned(),
+            Some(path) => path.display().to_string(),
+        }
+    }
+
     fn secret(&self, status: &LiveStatus, app: &ObjectKey) -> Result<SecretString, TokenError> {
         if let Some(path) = &self.secret_file {
             let text = read(path).map_err(|error| TokenError::SecretFile { path: path.clone(), error })?;
             return Ok(SecretString::from(text.expose_secret().trim_end_matches(['\r', '\n'])));
         }
         let place = self.file.as_ref().or(status.directory.as_ref());
-        let missing = || TokenError::NoSecret {
-            app: self.app.clone(),
-            place: place.map_or_else(|| "any known place".into(), |path| path.display().to_string()),
-        };
+        let missing = || TokenError::NoSecret { app: self.app.clone(), place: self.secret_place(status) };
         let resources = loaded::read(&[place.ok_or_else(missing)?.clone()]).resources();
         let reference = resources.apps.get(app).and_then(|app| app.spec.client_secrets.as_ref()?.first());
         let reference = &reference.ok_or_else(missing)?.secret_ref;
@@ -234,6 +266,12 @@ impl Token {
         let text = bytes.and_then(|bytes| bytes.expose_str().ok()).ok_or_else(missing)?;
         Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
     }
+}
+
+fn signing_key(path: &Path) -> Result<SigningKey, TokenError> {
+    let pem = read(path).map_err(|error| TokenError::SecretFile { path: path.to_owned(), error })?;
+    SigningKey::from_pem(pem.expose_secret().as_bytes(), &[Algorithm::Rs384, Algorithm::Es384, Algorithm::Es256])
+        .map_err(|problem| TokenError::Key { path: path.to_owned(), problem })
 }
 
 fn read(path: &Path) -> std::io::Result<SecretString> {
