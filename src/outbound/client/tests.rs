@@ -252,7 +252,7 @@ fn what_came_in_gzip_is_unpacked_within_its_limit() {
     assert_eq!(unpacked("{}".into(), 10), Ok("{}".into()));
     assert_eq!(unpacked(packed(b"{\"access_token\":\"a\"}"), 100), Ok("{\"access_token\":\"a\"}".into()));
     assert_eq!(unpacked(packed(&[b' '; 1000]), 999), Err(ReadError::TooLong { limit: 999 }));
-    assert_eq!(unpacked(packed(&[b' '; 10_000_000]), 100_000), Err(ReadError::TooLong { limit: 100_000 }));
+    assert_eq!(unpacked(packed(&vec![b' '; 10_000_000]), 100_000), Err(ReadError::TooLong { limit: 100_000 }));
     let whole = packed(b"{}");
     assert_eq!(unpacked(whole.slice(..whole.len() - 1), 100), Err(ReadError::Broken));
 }
