@@ -25,11 +25,11 @@ labels! {
     Requests { gateway: Object, app: Object, endpoint: &'static str, status: u16 } lives |labels, snapshot| {
         labels.gateway.is(|key| snapshot.gateways.contains_key(key)) && labels.app.is(|key| snapshot.apps.contains_key(key))
     };
-    Denials { gateway: Object, code: &'static str } lives |labels, snapshot| {
-        labels.gateway.is(|key| snapshot.gateways.contains_key(key))
+    Denials { gateway: Object, app: Object, code: &'static str } lives |labels, snapshot| {
+        labels.gateway.is(|key| snapshot.gateways.contains_key(key)) && labels.app.is(|key| snapshot.apps.contains_key(key))
     };
-    Latency { gateway: Object, endpoint: &'static str } lives |labels, snapshot| {
-        labels.gateway.is(|key| snapshot.gateways.contains_key(key))
+    Latency { gateway: Object, app: Object, endpoint: &'static str } lives |labels, snapshot| {
+        labels.gateway.is(|key| snapshot.gateways.contains_key(key)) && labels.app.is(|key| snapshot.apps.contains_key(key))
     };
     ActivationRequests { activation: Object, class: &'static str } lives |labels, snapshot| {
         labels.activation.is(|key| snapshot.activations.contains_key(key))

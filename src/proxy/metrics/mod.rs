@@ -139,7 +139,7 @@ impl Default for Metrics {
         let (audit_records, audit_lost) = (Count::default(), Count::default());
         let (certificate_not_after, store_reachable) = (Number::default(), Number::default());
         let requests = to.count("requests", "Requests by gateway, app, endpoint and status");
-        let denials = to.count("denials", "Refused requests by gateway and code");
+        let denials = to.count("denials", "Refused requests by gateway, app and code");
         let latency = to.latency("request_seconds", "Time until an answer's headers");
         let activation_requests =
             to.count("activation_requests", "Requests by activation and class of status (2xx, 4xx, …)");
@@ -284,9 +284,12 @@ impl Metrics {
         let gateway = Object(record.gateway.clone());
         let endpoint = record.endpoint.as_str();
         let seconds = took.as_secs_f64();
-        self.latency.with(&Latency { gateway: gateway.clone(), endpoint }, |latency| latency.observe(seconds));
+        let app = Object(record.app.clone());
+        let labels = Latency { gateway: gateway.clone(), app: app.clone(), endpoint };
+        self.latency.with(&labels, |latency| latency.observe(seconds));
         if let Some(code) = record.code {
-            self.denials.with(&Denials { gateway: gateway.clone(), code: code.number() }, |count| {
+            let labels = Denials { gateway: gateway.clone(), app: app.clone(), code: code.number() };
+            self.denials.with(&labels, |count| {
                 count.inc();
             });
         }
@@ -296,7 +299,6 @@ impl Metrics {
                 count.inc();
             });
         }
-        let app = Object(record.app.clone());
         self.requests.with(&Requests { gateway, app, endpoint, status: status.as_u16() }, |count| {
             count.inc();
         });

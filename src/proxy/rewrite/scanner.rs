@@ -1,5 +1,7 @@
 //! The scanner: which strings of a JSON text are places, however the text arrives in pieces.
 
+mod skim;
+
 use std::fmt;
 
 use bytes::BytesMut;
@@ -128,7 +130,7 @@ impl Rewriter {
     /// Takes the next piece. Either it may be passed on as it is (`true`; nothing was added to `out`), or what can be
     /// passed on was added to `out`.
     pub fn push(&mut self, input: &[u8], out: &mut BytesMut) -> Result<bool, Unrewritable> {
-        let mut piece = Piece { input, at: 0, passed: 0, out };
+        let mut piece = Piece { input, at: 0, passed: 0, skim_from: 0, out };
         let is_fresh = self.link.is_none();
         while piece.at < input.len() {
             match self.state {
@@ -168,6 +170,9 @@ impl Rewriter {
                 Ok(())
             }
             None => {
+                if piece.out.capacity() == 0 {
+                    piece.out.reserve(piece.input.len() + piece.input.len() / 8);
+                }
                 piece.out.extend_from_slice(looked_at);
                 Ok(())
             }
@@ -176,6 +181,12 @@ impl Rewriter {
 
     /// From here to the next string.
     fn outside(&mut self, piece: &mut Piece<'_>) -> Result<(), Unrewritable> {
+        if self.link.is_none() {
+            self.skim(piece)?;
+            if self.state != State::Outside {
+                return Ok(());
+            }
+        }
         let rest = piece.input.get(piece.at..).unwrap_or_default();
         for (offset, byte) in rest.iter().enumerate() {
             match byte {
@@ -185,9 +196,6 @@ impl Rewriter {
                     return Ok(());
                 }
                 b'{' | b'[' => {
-                    if self.frames.len() >= MAXIMUM_DEPTH {
-                        return Err(Unrewritable::TooDeep);
-                    }
                     let is_object = *byte == b'{';
                     if is_object && let Some(paged) = self.page_link() {
                         let before = piece.at;
@@ -196,17 +204,10 @@ impl Rewriter {
                         piece.at = before;
                         self.link = Some(PageLink { paged, depth: self.frames.len(), text: Vec::with_capacity(256) });
                     }
-                    if is_object && self.is_among_entries() {
-                        self.entries += 1;
-                    }
-                    let name = self.frames.last().map_or(Key::Resource, |frame| frame.key);
-                    let key = if is_object { Key::Other } else { name };
-                    self.frames.push(Container { is_object, name, key });
-                    self.expects_key = is_object;
+                    self.open(is_object)?;
                 }
                 b'}' | b']' => {
-                    self.frames.pop();
-                    self.expects_key = false;
+                    self.close();
                     if self.link.as_ref().is_some_and(|link| link.depth == self.frames.len()) {
                         piece.at += offset + 1;
                         return self.end_link(piece);
@@ -219,6 +220,27 @@ impl Rewriter {
         }
         piece.at = piece.input.len();
         Ok(())
+    }
+
+    /// An object or a list begins.
+    fn open(&mut self, is_object: bool) -> Result<(), Unrewritable> {
+        if self.frames.len() >= MAXIMUM_DEPTH {
+            return Err(Unrewritable::TooDeep);
+        }
+        if is_object && self.is_among_entries() {
+            self.entries += 1;
+        }
+        let name = self.frames.last().map_or(Key::Resource, |frame| frame.key);
+        let key = if is_object { Key::Other } else { name };
+        self.frames.push(Container { is_object, name, key });
+        self.expects_key = is_object;
+        Ok(())
+    }
+
+    /// One ends.
+    fn close(&mut self) {
+        self.frames.pop();
+        self.expects_key = false;
     }
 
     /// Whose pages an object that begins now is about, if it is an entry of a resource's `link`.
@@ -352,9 +374,7 @@ impl Rewriter {
                 return;
             }
         }
-        // Every byte of another spelling may be escaped, as far as that is seen here.
-        let window = 2 * (self.from.len() + LONGER);
-        let behind = rest.get(..window.saturating_sub(self.held.len())).unwrap_or(rest);
+        let behind = rest.get(..self.window().saturating_sub(self.held.len())).unwrap_or(rest);
         let beginning = if self.held.is_empty() {
             look(&self.from, behind)
         } else {
@@ -381,6 +401,12 @@ impl Rewriter {
         }
     }
 
+    /// How many bytes decide whether a string begins with the base: every byte of another spelling may be escaped, as far
+    /// as that is seen here.
+    const fn window(&self) -> usize {
+        2 * (self.from.len() + LONGER)
+    }
+
     /// Writes the other base in place of the bytes that come.
     fn replace(&mut self, piece: &mut Piece<'_>, length: usize) {
         let _infallible = self.pass(piece);
@@ -396,6 +422,8 @@ struct Piece<'piece> {
     input: &'piece [u8],
     at: usize,
     passed: usize,
+    /// As far as this it was skimmed; what lies before is gone through string by string.
+    skim_from: usize,
     out: &'piece mut BytesMut,
 }
 

@@ -214,49 +214,83 @@ fn endless_nesting_is_refused() {
     assert_eq!(rewriter.push(&[b'['; 1000], &mut BytesMut::new()), Err(Unrewritable::TooDeep));
 }
 
+/// Pieces as short as these are gone through string by string, longer ones skimmed.
+const SHORT: usize = 97;
+
+/// A text cut at these places.
+fn cut<'text>(text: &'text [u8], cuts: &[prop::sample::Index]) -> Vec<&'text [u8]> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+    cuts.sort_unstable();
+    let mut start = 0;
+    let mut pieces = Vec::new();
+    for end in cuts.into_iter().chain([text.len()]) {
+        pieces.push(&text[start..end]);
+        start = end;
+    }
+    pieces
+}
+
 proptest! {
+    // Texts that are no JSON are too short here to be skimmed: how they are read is nobody's business.
     #[test]
     fn it_does_not_matter_where_the_pieces_end(
         parts in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "[", "]", ",", ":", "\"url\":", "\"reference\":", "\"extension\":", "\"resource\":", "\"link\":",
             "\"BASE\"", "\"BASE/x\"", "\"BASE\\/x\"", "\"BASEx\"", "\"https:", "\\", "\"", "\\\"", "a", "\u{e4}",
             "\"TWIN\"", "\"TWIN/x\"", "\"TWIN\\/x\"", "\"TWINx\"", "\"http:\\/\\/", "EHR.example.org", "\"entry\":",
-        ]), 0..40),
+        ]), 0..14),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
         let text = parts.concat().replace("BASE", FROM).replace("TWIN", TWIN);
         let bytes = text.as_bytes();
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        for cut in cuts {
-            pieces.push(&bytes[start..cut]);
-            start = cut;
-        }
-        pieces.push(&bytes[start..]);
+        let pieces = cut(bytes, &cuts);
         prop_assert_eq!(rewritten(&pieces), rewritten(&[bytes]));
         prop_assert_eq!(tried_with_pages(&pieces), tried_with_pages(&[bytes]));
     }
 
     #[test]
+    fn what_is_skimmed_comes_out_as_what_is_gone_through_string_by_string(
+        values in prop::collection::vec(json_value(), 1..60),
+        style in 0..4,
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let bundle = serde_json::json!({"resourceType": "Bundle", "link": values.first(), "entry": values});
+        let text = if style % 2 == 0 { bundle.to_string() } else { serde_json::to_string_pretty(&bundle).unwrap() };
+        let text = if style < 2 { text } else { text.replace('/', "\\/") };
+        let bytes = text.as_bytes();
+        let short: Vec<&[u8]> = bytes.chunks(SHORT).collect();
+        for pieces in [vec![bytes], cut(bytes, &cuts)] {
+            prop_assert_eq!(rewritten(&pieces), rewritten(&short));
+            prop_assert_eq!(tried_with_pages(&pieces), tried_with_pages(&short));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_skimmed_without_harm(garbage in "[\\[\\]{}:,\"\\\\hHa /\n]{500,2000}") {
+        let _whatever = tried_with_pages(&[garbage.as_bytes()]);
+    }
+
+    #[test]
     fn json_without_the_base_passes_unchanged(value in json_value()) {
-        let text = serde_json::to_string(&value).unwrap();
+        let text = value.to_string().replace("ehr.example.org", "elsewhere.org").replace("EHR.example.org", "elsewhere.org");
         prop_assert_eq!(rewrite(&text), text);
     }
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
+    let places = [FROM, TWIN].map(|base| ["", "/x", "x", "/a\"b"].map(|rest| format!("{base}{rest}"))).concat();
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<i32>().prop_map(Into::into),
         "[a-z\"\\\\/{}:,\u{e4}]{0,12}".prop_map(Into::into),
+        "[hH]ttps?://[a-z\\\\\"]{0,80}".prop_map(Into::into),
+        prop::sample::select(places).prop_map(Into::into),
     ];
-    leaf.prop_recursive(4, 32, 4, |inner| {
+    let names = "(url|reference|fullUrl|location|link|extension|modifierExtension|resource|entry|x|a\"url|b\\\\|http:)";
+    leaf.prop_recursive(4, 32, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-            prop::collection::hash_map("(url|reference|fullUrl|link|extension|resource|x)", inner, 0..4)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::hash_map(names, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

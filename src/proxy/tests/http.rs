@@ -188,7 +188,7 @@ async fn metrics_count_by_objects_and_codes() {
     let text = setup.proxy.metrics.text();
     for line in [
         r#"hearthgate_requests_total{gateway="default/epic",app="default/schedule-sync",endpoint="fhir",status="200"} 1"#,
-        r#"hearthgate_denials_total{gateway="default/epic",code="HG7008"} 1"#,
+        r#"hearthgate_denials_total{gateway="default/epic",app="default/schedule-sync",code="HG7008"} 1"#,
         r#"hearthgate_ehr_calls_total{adapter="default/epic-ehr",outcome="2xx"} 1"#,
     ] {
         assert!(text.contains(line), "{line}\n{text}");
