@@ -88,4 +88,10 @@ async fn where_an_app_has_a_key_of_its_own() {
     let server = Standalone::start("private-key-jwt").await;
     server.wait_condition("Activation", ACTIVATION, "Ready", "True", "Ready").await;
     compare(&server, ACTIVATION, "own-key").await;
+    server.eventually("serve says what to try", || async { server.printed().contains("Try next:") }).await;
+    let printed = server.printed();
+    assert!(
+        printed.contains("--gateway open-ehr --key-file private.pem") && !printed.contains("CLIENT_SECRET"),
+        "{printed}"
+    );
 }

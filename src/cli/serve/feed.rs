@@ -12,12 +12,14 @@ use crate::api::ConditionStatus;
 use crate::api::common::condition;
 use crate::control::ControlHandle;
 use crate::snapshot::live::{LiveObject, LiveStatus};
+use crate::snapshot::{ObjectKey, Published};
 
 /// Prints the summary once the first keys are made and the EHRs were asked, or after `patience`.
 pub(super) async fn print_summary(
     places: Places,
     handle: ControlHandle,
     mut live: watch::Receiver<Arc<LiveStatus>>,
+    published: watch::Receiver<Option<Arc<Published>>>,
     patience: Duration,
     stop: CancellationToken,
 ) {
@@ -31,7 +33,12 @@ pub(super) async fn print_summary(
         () = stop.cancelled() => return,
         _ = tokio::time::timeout(patience, settled) => {}
     }
-    let text = summary::text(&places, &live.borrow().objects);
+    let served = published.borrow().as_ref().map(|published| Arc::clone(&published.snapshot));
+    let has_secret = |app: &ObjectKey| {
+        let app = served.as_ref().and_then(|snapshot| snapshot.apps.get(app));
+        app.is_some_and(|app| !app.client_secrets.is_empty())
+    };
+    let text = summary::text(&places, &live.borrow().objects, has_secret);
     let mut output = std::io::stdout().lock();
     if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         tracing::debug!(%error, "nobody reads the summary");

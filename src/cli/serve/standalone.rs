@@ -154,7 +154,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
     }
     let ended = stop.clone().cancelled_owned();
     work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
-    let programmed = programmed::follow(published, outcomes, stop.clone());
+    let programmed = programmed::follow(published.clone(), outcomes, stop.clone());
     let admin = Admin { pages, ..admin_of(&handle, metrics, told.clone(), programmed, &stop) };
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     if let Some(simulated) = simulated {
@@ -170,7 +170,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         program: program(),
         sample: simulated_handle.is_some().then_some(FIRST_PATIENT),
     };
-    work.spawn(feed::print_summary(places, handle, told, FIRST_PROOFS, stop.clone()));
+    work.spawn(feed::print_summary(places, handle, told, published, FIRST_PROOFS, stop.clone()));
 
     signals.wait().await;
     tracing::info!("ending: no new requests, running ones are finished");

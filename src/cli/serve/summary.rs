@@ -6,8 +6,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::api::common::condition;
 use crate::api::{ActivationStatus, AppStatus, GatewayStatus};
-use crate::snapshot::Kind;
 use crate::snapshot::live::LiveObject;
+use crate::snapshot::{Kind, ObjectKey};
 
 /// Where things run.
 pub(super) struct Places {
@@ -21,8 +21,8 @@ pub(super) struct Places {
     pub(super) sample: Option<&'static str>,
 }
 
-/// The whole text.
-pub(super) fn text(places: &Places, objects: &[LiveObject]) -> String {
+/// The whole text. `has_secret`: whether an app proves who it is with a client secret; else it has a key of its own.
+pub(super) fn text(places: &Places, objects: &[LiveObject], has_secret: impl Fn(&ObjectKey) -> bool) -> String {
     let mut text = format!("\nHearthgate serves {}\n\n", places.directory);
     let _ = writeln!(text, "  apps and EHRs call   {}", places.public);
     let _ = writeln!(text, "  the console          {}/console/", places.admin);
@@ -35,7 +35,7 @@ pub(super) fn text(places: &Places, objects: &[LiveObject]) -> String {
     for (name, step) in next_steps(objects) {
         let _ = writeln!(text, "\n{name}: {step}");
     }
-    text.push_str(&lines_to_try(places, objects));
+    text.push_str(&lines_to_try(places, objects, has_secret));
     text
 }
 
@@ -76,7 +76,7 @@ fn next_steps(objects: &[LiveObject]) -> Vec<(String, String)> {
 }
 
 /// Copy-paste lines for the first activation that has no user.
-fn lines_to_try(places: &Places, objects: &[LiveObject]) -> String {
+fn lines_to_try(places: &Places, objects: &[LiveObject], has_secret: impl Fn(&ObjectKey) -> bool) -> String {
     let activation = objects.iter().filter(|live| live.object.kind == Kind::Activation).find_map(|live| {
         let status: ActivationStatus = live.status_as();
         let connection = status.connection.filter(|connection| connection.authorization_url.is_none())?;
@@ -92,13 +92,19 @@ fn lines_to_try(places: &Places, objects: &[LiveObject]) -> String {
         if places.admin == "http://127.0.0.1:9090" { String::new() } else { format!(" --server {}", places.admin) };
     let sample = places.sample.map_or_else(|| "metadata".to_owned(), |id| format!("Patient/{id}"));
     let mut text = String::from("\nTry next:\n\n");
+    let with_secret = has_secret(&app);
+    let key = if with_secret { "" } else { " --key-file private.pem" };
     let _ = writeln!(
         text,
-        "  $ TOKEN=$({program} token {} -n {} --gateway {}{server})",
+        "  $ TOKEN=$({program} token {} -n {} --gateway {}{key}{server})",
         app.name, app.namespace, gateway.name
     );
     let _ = writeln!(text, "  $ curl -s -H \"Authorization: Bearer $TOKEN\" {}/{sample}", connection.fhir_base_url);
     let _ = writeln!(text, "  $ {program} status{server}");
+    if !with_secret {
+        text.push_str("\nThe app proves who it is with a key of its own: private.pem stands for that key's file.\n");
+        return text;
+    }
     let _ = writeln!(text, "\nThe token as an app gets it, with the app's own client secret:\n");
     let _ = writeln!(
         text,
