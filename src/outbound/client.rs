@@ -27,7 +27,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
 /// How much of an answer is read at once, in bytes: what a client that reads slowly keeps in memory is a few times that
 /// (hyper's own is 400 KiB). A head may be as long.
-const LONGEST_PIECE: usize = 32 * 1024;
+const LONGEST_PIECE: usize = 64 * 1024;
 
 /// A pool that nobody has used for that long goes: its adapter may be gone too.
 const IDLE_POOL: Duration = Duration::from_secs(600);
