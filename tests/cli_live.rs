@@ -16,8 +16,8 @@ const ACTIVATION: &str = "schedule-sync-at-epic";
 
 /// Runs the commands of `tests/cli/live/<name>.trycmd` against the server, and holds what they print against what is
 /// written there. `TRYCMD=overwrite` writes it anew: put `[..]` again where a time or a token stands, and read the rest.
-async fn compare(server: &Standalone, name: &str) {
-    let status = server.object("Activation", ACTIVATION).await.unwrap()["status"].clone();
+async fn compare(server: &Standalone, activation: &str, name: &str) {
+    let status = server.object("Activation", activation).await.unwrap()["status"].clone();
     let key = &status["keys"][0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let host = |url: String| url.trim_start_matches("http://").to_owned();
@@ -47,7 +47,7 @@ async fn serve(arguments: &[&str]) -> Standalone {
 async fn where_all_is_in_order() {
     let server = serve(&[]).await;
     server.wait_condition("Activation", ACTIVATION, "Ready", "True", "Ready").await;
-    compare(&server, "in-order").await;
+    compare(&server, ACTIVATION, "in-order").await;
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn where_the_key_waits_to_be_registered() {
             })
         })
         .await;
-    compare(&server, "awaiting-registration").await;
+    compare(&server, ACTIVATION, "awaiting-registration").await;
 }
 
 #[tokio::test]
@@ -79,5 +79,13 @@ async fn where_an_edit_is_refused_and_another_costs_an_app() {
             status["rejections"].as_array().is_some_and(|rejections| !rejections.is_empty())
         })
         .await;
-    compare(&server, "broken").await;
+    compare(&server, ACTIVATION, "broken").await;
+}
+
+#[tokio::test]
+async fn where_an_app_has_a_key_of_its_own() {
+    const ACTIVATION: &str = "immunization-registry-at-open-ehr";
+    let server = Standalone::start("private-key-jwt").await;
+    server.wait_condition("Activation", ACTIVATION, "Ready", "True", "Ready").await;
+    compare(&server, ACTIVATION, "own-key").await;
 }

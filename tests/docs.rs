@@ -122,3 +122,21 @@ fn every_whole_object_in_the_documentation_is_valid() {
         assert!(!output.contains("\"HG1001\"") && !output.contains("\"HG1008\""), "{}: {output}", path.display());
     }
 }
+
+#[test]
+fn every_picture_says_in_words_what_it_shows_fetches_nothing_and_is_shown_somewhere() {
+    let pages: String =
+        files(&root().join("docs"), "md").iter().map(|page| fs::read_to_string(page).unwrap()).collect();
+    let pictures = files(&root().join("docs/pictures"), "svg");
+    assert!(pictures.len() >= 3, "{pictures:?}");
+    for picture in pictures {
+        let name = picture.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&picture).unwrap();
+        for part in ["<title id=", "<desc id=", "role=\"img\"", "prefers-color-scheme: dark"] {
+            assert!(text.contains(part), "{name} has no {part}");
+        }
+        let own = text.replace("http://www.w3.org/2000/svg", "");
+        assert!(!own.contains("http") && !own.contains("<script") && !own.contains("@import"), "{name}");
+        assert!(pages.contains(&format!("(pictures/{name})")), "{name} is on no page");
+    }
+}

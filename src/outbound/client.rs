@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -24,6 +26,10 @@ use crate::values::url::{AddressPolicy, AddressRefusal};
 /// Idle connections are closed before the other side does it: a request on a connection that dies under it is the
 /// classic stray 502. Common servers wait 60 s and more, the most hasty 5 s; hyper repeats what was never sent.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
+
+/// How much of an answer is read at once, in bytes: what a client that reads slowly keeps in memory is a few times that
+/// (hyper's own is 400 KiB). A head may be as long.
+const LONGEST_PIECE: usize = 64 * 1024;
 
 /// A pool that nobody has used for that long goes: its adapter may be gone too.
 const IDLE_POOL: Duration = Duration::from_secs(600);
@@ -155,6 +161,7 @@ impl EhrClient {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http2_keep_alive_interval(HTTP2_PING)
+            .http1_max_buf_size(LONGEST_PIECE)
             .build(connector);
         pools.retain(|_, pool| now.duration_since(pool.used) < IDLE_POOL);
         pools.insert(owner.to_owned(), Pool { tls: tls.clone(), connect, client: client.clone(), used: now });
@@ -228,14 +235,25 @@ pub enum ReadError {
     Broken,
 }
 
-/// Reads a whole body that must be short.
+/// Reads a whole body that must be short, before and after it is unpacked where it came in gzip: some servers send that
+/// whatever they are asked for, and nothing that is read here begins as gzip does.
 pub async fn read_short(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, ReadError> {
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => unpacked(collected.to_bytes(), limit),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ReadError::TooLong { limit }),
         Ok(Err(_)) => Err(ReadError::Broken),
         Err(_) => Err(ReadError::Timeout { waited: patience }),
     }
+}
+
+fn unpacked(body: Bytes, limit: usize) -> Result<Bytes, ReadError> {
+    if !body.starts_with(&[0x1f, 0x8b, 8]) {
+        return Ok(body);
+    }
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut whole = Vec::new();
+    MultiGzDecoder::new(&*body).take(most).read_to_end(&mut whole).map_err(|_| ReadError::Broken)?;
+    if whole.len() > limit { Err(ReadError::TooLong { limit }) } else { Ok(whole.into()) }
 }
 
 #[cfg(test)]

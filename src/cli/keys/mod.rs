@@ -75,7 +75,7 @@ enum KeysError {
     TooShort { path: PathBuf, found: usize, least: usize },
     /// There is no cluster, and nobody asked for one.
     #[error("there is no cluster to ask; of a standalone server, name where its keys are: --state DIR/.hearthgate")]
-    Nowhere(#[source] ClusterError),
+    Nowhere,
     /// There is no such cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -106,7 +106,7 @@ impl Place {
             return Ok(Opened { store, name: state.join("keys").display().to_string(), cluster });
         }
         let found = cluster.connect().await.map_err(|error| match error {
-            ClusterError::NoCluster(_) => KeysError::Nowhere(error),
+            ClusterError::NoCluster(_) => KeysError::Nowhere,
             ClusterError::Kubeconfig(_) | ClusterError::Client(_) => KeysError::Cluster(error),
         })?;
         let name = match found.namespaces.iter().cloned().collect::<Vec<_>>().as_slice() {

@@ -38,9 +38,12 @@ pub(super) async fn print_summary(
     }
 }
 
-/// Whether everything about an object is known, good or bad.
+/// Whether everything about an object is known, good or bad, and nothing is on its way.
 fn is_settled(live: &LiveObject) -> bool {
     let conditions = live.conditions();
+    if live.condition(condition::RECONCILING).is_some_and(|own| own.status == ConditionStatus::True) {
+        return false;
+    }
     let outside = [condition::HEALTHY, condition::LAUNCH_URI_REACHABLE];
     conditions
         .iter()

@@ -92,6 +92,9 @@ enum TokenError {
     /// The secret is nowhere.
     #[error("the client secret of app {app} is not in {place}: give it with --secret-file")]
     NoSecret { app: String, place: String },
+    /// It has none.
+    #[error("app {0} has no client secret: it proves who it is with a key of its own, which --key-file names")]
+    NeedsKey(String),
     /// The file cannot be read.
     #[error("cannot read {path}: {error}")]
     SecretFile { path: PathBuf, error: std::io::Error },
@@ -219,6 +222,9 @@ impl Token {
         let listed = self.live.list().await?;
         let of_app = listed.iter().find(|own| own.live.object == *app);
         let text = |pointer: &str| of_app.and_then(|own| own.document.pointer(pointer)).and_then(Value::as_str);
+        if of_app.is_some_and(|own| own.document.pointer("/spec/clientSecrets/0").is_none()) {
+            return Ok(TokenError::NeedsKey(self.app.clone()));
+        }
         let name = text("/spec/clientSecrets/0/secretRef/name").unwrap_or("NAME");
         let entry = text("/spec/clientSecrets/0/secretRef/key").unwrap_or("KEY");
         let (kubectl, namespace) = (self.live.for_kubectl(), &app.key.namespace);
@@ -259,8 +265,9 @@ impl Token {
         let place = self.file.as_ref().or(status.directory.as_ref());
         let missing = || TokenError::NoSecret { app: self.app.clone(), place: self.secret_place(status) };
         let resources = loaded::read(&[place.ok_or_else(missing)?.clone()]).resources();
-        let reference = resources.apps.get(app).and_then(|app| app.spec.client_secrets.as_ref()?.first());
-        let reference = &reference.ok_or_else(missing)?.secret_ref;
+        let spec = &resources.apps.get(app).ok_or_else(missing)?.spec;
+        let first = spec.client_secrets.as_deref().unwrap_or_default().first();
+        let reference = &first.ok_or_else(|| TokenError::NeedsKey(self.app.clone()))?.secret_ref;
         let secret = resources.secrets.get(&app.sibling(&reference.name)).ok_or_else(missing)?;
         let bytes = secret.data.get(&reference.key).filter(|_| secret.usage == SecretUse::Credential);
         let text = bytes.and_then(|bytes| bytes.expose_str().ok()).ok_or_else(missing)?;

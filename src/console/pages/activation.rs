@@ -121,12 +121,18 @@ fn page(model: &Model, live: &LiveObject, frame: Frame) -> Page {
         let track = model.history.of(&live.object, condition::EHR_AUTHENTICATED);
         Plot::of(&*track, "EHR accepts the key", Timestamp::now())
     });
+    // The next step is told once: here where the fault is, else at the cause.
+    let mut cause = Cause::of(model, live);
+    let is_elsewhere = model.live.root_cause(live).is_some_and(|cause| *cause.object() != live.object);
+    if let Some(own) = cause.as_mut().filter(|_| !is_elsewhere && status.next_step.is_some()) {
+        own.remedy = None;
+    }
     Page {
         state: State::of(live),
         reason: ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
         app: link(Kind::App),
         gateway: link(Kind::Gateway),
-        cause: Cause::of(model, live),
+        cause,
         ladder: ladder(live, &status),
         chain: chain(model, live),
         ehr: ehr(model, live),
@@ -138,7 +144,7 @@ fn page(model: &Model, live: &LiveObject, frame: Frame) -> Page {
             .certificate_pem
             .map(|_| format!("{}/activations/{name}/certificate.pem", base(&live.object.key.namespace))),
         likely_causes: status.likely_causes.into_iter().map(|cause| cause.hint).collect(),
-        next_step: status.next_step,
+        next_step: status.next_step.filter(|_| !is_elsewhere),
         served: status.served,
         jwks_url: status.jwks_url,
         callback_url: status.callback_url,

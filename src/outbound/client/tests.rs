@@ -240,3 +240,19 @@ async fn connections_are_used_again() {
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
+
+#[test]
+fn what_came_in_gzip_is_unpacked_within_its_limit() {
+    use std::io::Write as _;
+    let packed = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(text).unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    };
+    assert_eq!(unpacked("{}".into(), 10), Ok("{}".into()));
+    assert_eq!(unpacked(packed(b"{\"access_token\":\"a\"}"), 100), Ok("{\"access_token\":\"a\"}".into()));
+    assert_eq!(unpacked(packed(&[b' '; 1000]), 999), Err(ReadError::TooLong { limit: 999 }));
+    assert_eq!(unpacked(packed(&vec![b' '; 10_000_000]), 100_000), Err(ReadError::TooLong { limit: 100_000 }));
+    let whole = packed(b"{}");
+    assert_eq!(unpacked(whole.slice(..whole.len() - 1), 100), Err(ReadError::Broken));
+}
