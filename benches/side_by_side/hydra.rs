@@ -1,4 +1,4 @@
-//! Ory Hydra, as its own Dockerfile builds it, with its in-memory store: tokens by the same grant.
+//! Ory Hydra, as its own Dockerfile builds it, with `SQLite` in memory: tokens by the same grant.
 //!
 //! Hydra keeps a client's secret as a PBKDF2 hash and derives it anew for every token, which is most of what it spends
 //! here. That guards secrets that people chose. Ours are of 16 characters or more and meant to be random: a stolen hash of
@@ -34,14 +34,16 @@ pub struct Hydra {
 /// Starts it with the same client as ours.
 pub fn start(strategy: Strategy) -> Hydra {
     let program = program();
-    let directory = tempfile::tempdir().unwrap();
+    // Hydra's own store in memory is gone with the first connection that a client breaks off, clients, keys and all.
+    let directory = tempfile::tempdir_in("/dev/shm").expect("memory that files can be in");
+    let store = format!("sqlite://{}?_fk=true", directory.path().join("store").display());
     let (port, admin) = (free_port(), free_port());
     let strategy = match strategy {
         Strategy::Opaque => "opaque",
         Strategy::Jwt => "jwt",
     };
     let configuration = json!({
-        "dsn": "memory",
+        "dsn": store,
         "log": {"level": "error"},
         "sqa": {"opt_out": true},
         "serve": {
@@ -55,6 +57,9 @@ pub fn start(strategy: Strategy) -> Hydra {
     });
     let file = directory.path().join("hydra.json");
     fs::write(&file, configuration.to_string()).unwrap();
+    let migrated = Command::new(&program).args(["migrate", "sql", "up", "-e", "--yes"]).env("DSN", &store).output();
+    let migrated = migrated.expect("Hydra starts");
+    assert!(migrated.status.success(), "Hydra makes no store: {}", String::from_utf8_lossy(&migrated.stderr));
     let process = Process::start(Command::new(program).args(["serve", "all", "--dev", "-c"]).arg(&file));
     wait_for(port);
     wait_for(admin);

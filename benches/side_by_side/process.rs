@@ -12,6 +12,19 @@ pub struct CpuTime(u64);
 const TICKS_A_SECOND: f64 = 100.0;
 
 impl CpuTime {
+    /// What a process has spent so far.
+    fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Behind the name, which may hold spaces: user time is the 12th field from there, system time the 13th.
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        Self(fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    }
+
+    /// What this process has spent so far.
+    pub fn of_this_process() -> Self {
+        Self::of(std::process::id())
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a bench runs for minutes, not for ages")]
     pub fn microseconds(self) -> f64 {
         self.0 as f64 * 1e6 / TICKS_A_SECOND
@@ -54,13 +67,7 @@ impl Process {
 
     /// What it has spent so far.
     pub fn cpu_time(&self) -> CpuTime {
-        let of = |pid: &u32| -> u64 {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            // Behind the name, which may hold spaces: user time is the 12th field from there, system time the 13th.
-            let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-        };
-        CpuTime(self.workers.iter().map(of).sum())
+        CpuTime(self.workers.iter().map(|pid| CpuTime::of(*pid).0).sum())
     }
 
     /// Resident memory in KiB.

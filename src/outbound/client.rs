@@ -27,6 +27,10 @@ use crate::values::url::{AddressPolicy, AddressRefusal};
 /// classic stray 502. Common servers wait 60 s and more, the most hasty 5 s; hyper repeats what was never sent.
 const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
+/// How much of an answer is read at once, in bytes: what a client that reads slowly keeps in memory is a few times that
+/// (hyper's own is 400 KiB). A head may be as long.
+const LONGEST_PIECE: usize = 64 * 1024;
+
 /// A pool that nobody has used for that long goes: its adapter may be gone too.
 const IDLE_POOL: Duration = Duration::from_secs(600);
 
@@ -157,6 +161,7 @@ impl EhrClient {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http2_keep_alive_interval(HTTP2_PING)
+            .http1_max_buf_size(LONGEST_PIECE)
             .build(connector);
         pools.retain(|_, pool| now.duration_since(pool.used) < IDLE_POOL);
         pools.insert(owner.to_owned(), Pool { tls: tls.clone(), connect, client: client.clone(), used: now });
