@@ -271,7 +271,7 @@ async fn a_lost_key_is_told_never_replaced_and_welcome_when_it_comes_back() {
     let it = Standalone::start(directory.path(), world(&ehr, 1)).await;
     it.until_ready("False/KeyLost").await;
     assert_eq!(it.condition(Kind::Activation, "act", "Stalled"), "True/KeyLost");
-    assert!(*it.handle.first_keys().borrow(), "nothing is to be made");
+    it.handle.first_keys().wait_for(|settled| *settled).await.expect("nothing is to be made");
     assert!(!key.exists());
     std::fs::rename(&backup, &key).unwrap();
     it.until_ready("False/AwaitingRegistration").await;

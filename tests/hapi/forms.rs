@@ -46,8 +46,11 @@ async fn the_capability_statement_is_hapis_with_the_gateways_places_and_limits()
     let (told, own) = (answer.json(), clinic.hapi.get("/metadata").await.json());
     assert_eq!(told["software"], own["software"]);
     assert_eq!(told["implementation"]["url"], json!(clinic.base()));
-    let token_endpoint = &told["rest"][0]["security"]["extension"][0]["extension"][0]["valueUri"];
-    assert_eq!(token_endpoint, &json!(clinic.server.public("/default/clinic/oauth2/token")));
+    let uris = told["rest"][0]["security"]["extension"][0]["extension"].as_array().unwrap();
+    for (name, path) in [("authorize", "authorize"), ("token", "token"), ("introspect", "introspect")] {
+        let uri = uris.iter().find(|uri| uri["url"] == name).map(|uri| &uri["valueUri"]);
+        assert_eq!(uri, Some(&json!(clinic.server.public(&format!("/default/clinic/oauth2/{path}")))), "{uris:?}");
+    }
     let operations = |statement: &Value| -> BTreeSet<String> {
         let rest = &statement["rest"][0];
         let all = rest["resource"].as_array().unwrap().iter().chain([rest]);
