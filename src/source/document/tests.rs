@@ -194,8 +194,8 @@ fn bombs() -> Vec<(String, String)> {
 
 #[test]
 fn a_hundred_bombs_are_refused_at_once() {
-    // What is promised is 50 ms; an unoptimised build on a machine that runs other tests needs several times that.
-    let allowed = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 50 });
+    // What is promised is 50 ms; an unoptimised build on a machine that runs other tests needs many times that.
+    let allowed = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 50 });
     let bombs = bombs();
     assert!(bombs.len() >= 100, "only {} bombs", bombs.len());
     let mut slowest = (Duration::ZERO, "");
