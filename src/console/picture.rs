@@ -13,6 +13,8 @@ use crate::snapshot::{Kind, ObjectReference};
 
 /// Activations that are drawn one by one; the worst first. The others are gathered, a box a gateway.
 const DRAWN: usize = 40;
+/// As many of one gateway where there are more than that in all: what hangs together stays on one screen.
+const DRAWN_OF_A_GATEWAY: usize = 8;
 /// The sizes of a box, and the distances between two.
 pub const WIDTH: f64 = 158.0;
 /// See [`WIDTH`].
@@ -182,7 +184,7 @@ fn columns(model: &Model, namespace: &str, part: &Part) -> [Column; 5] {
     let mut activations: Vec<&LiveObject> =
         model.of_kind(Kind::Activation, namespace).filter(|live| is_wanted(live)).collect();
     activations.sort_by_cached_key(|live| State::of(live));
-    let (drawn, gathered) = activations.split_at(activations.len().min(DRAWN));
+    let (drawn, gathered) = split(&activations, part.on.is_some());
     let all_of = |kind| model.of_kind(kind, namespace).map(|live| live.object.clone());
     // Everything that is joined to what is drawn; of the small columns, what is joined to nothing too.
     let joined: BTreeSet<ObjectReference> =
@@ -262,6 +264,26 @@ fn columns(model: &Model, namespace: &str, part: &Part) -> [Column; 5] {
     let gateways = gateways.collect();
     let apps = apps.into_iter().map(|(app, to)| (id(&app), draft(model, &app, to))).collect();
     [apps, column_of_activations, gateways, adapters, ehrs]
+}
+
+/// Those that are drawn one by one, and those that are gathered.
+fn split<'model>(
+    activations: &[&'model LiveObject],
+    is_of_one: bool,
+) -> (Vec<&'model LiveObject>, Vec<&'model LiveObject>) {
+    let most = if is_of_one || activations.len() <= DRAWN { DRAWN } else { DRAWN_OF_A_GATEWAY };
+    let mut of_gateway: BTreeMap<Option<&ObjectReference>, usize> = BTreeMap::new();
+    let (mut drawn, mut gathered) = (Vec::new(), Vec::new());
+    for live in activations {
+        let drawn_of_it = of_gateway.entry(live.reference(Kind::Gateway)).or_default();
+        if drawn.len() < DRAWN && *drawn_of_it < most {
+            *drawn_of_it += 1;
+            drawn.push(*live);
+        } else {
+            gathered.push(*live);
+        }
+    }
+    (drawn, gathered)
 }
 
 /// The upper side of each box, by column and identity.
@@ -364,10 +386,12 @@ mod tests {
     fn of_many_the_worst_are_drawn_and_the_others_gathered_by_gateway() {
         let picture = Picture::of(&model(60), "north", &Part::default());
         let activations = texts(&picture, 1);
-        assert_eq!(activations.len(), DRAWN + 2);
+        assert_eq!(activations.len(), 2 * (DRAWN_OF_A_GATEWAY + 1));
         assert!(activations.contains(&"a-59"), "the one that fails is drawn");
         let gathered: Vec<_> = activations.into_iter().filter(|text| text.ends_with(" more")).collect();
-        assert_eq!(gathered, ["10 more", "10 more"]);
+        assert_eq!(gathered, ["22 more", "22 more"]);
+        let on = Some(ObjectReference::new(Kind::Gateway, ObjectKey::new("north", "east")));
+        assert_eq!(texts(&Picture::of(&model(60), "north", &Part { on }), 1).len(), 30, "of one, all that fit");
         for column in 0..5 {
             let x = COLUMN * float(column) + 1.0;
             let mut tops: Vec<f64> =
