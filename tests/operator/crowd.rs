@@ -181,6 +181,11 @@ async fn a_crowd_converges_and_an_edit_among_it_is_served_within_a_second() {
     assert!(took[took.len() / 2] < Duration::from_secs(1), "{took:?}");
     assert!(took.iter().all(|took| *took < PROMPTLY), "{took:?}");
 
+    // Nothing is in the way of what the reader's own edits show.
+    gateways
+        .patch("epic", &PatchParams::default(), &Patch::Merge(&json!({ "spec": { "allowedScopes": null } })))
+        .await
+        .unwrap();
     edits::among_requests(&installation, &objects(&client, &namespace, "Activation")).await;
     eprintln!(
         "memory in KiB after all edits: operator {}, proxies {} and {}",
