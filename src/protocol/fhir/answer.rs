@@ -69,7 +69,7 @@ impl Condition {
     /// Judges an answer. `bases` are the FHIR bases that its references may begin with.
     ///
     /// Of a Bundle of results, what only came along (`search.mode` `include`) and is beyond the scopes is taken out. A
-    /// match beyond them is taken out where the path alone held the question to the patient ([`Condition::sifting`]);
+    /// match beyond them is taken out where the path alone held the question to the patient;
     /// elsewhere the EHR has ignored what held the search, and nothing of its answer passes.
     pub fn judge(&self, answer: &[u8], bases: &[&str]) -> Result<Verdict, Unjudgeable> {
         let members = Members::parse(answer)?;
