@@ -29,6 +29,7 @@ mod members;
 mod new;
 mod offline;
 mod operate;
+mod output;
 mod pem;
 mod plan;
 mod platform;

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anstream::{print, println};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
 use super::completions;
 use super::live::{LiveError, LiveOptions};
+use super::output::Output;
 use super::style::{BAD, BUSY, GOOD};
 use super::{Outcome, block_on};
 use crate::api::common::condition;
@@ -32,12 +33,6 @@ pub(super) struct Status {
     output: Output,
     #[command(flatten)]
     live: LiveOptions,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 impl Status {

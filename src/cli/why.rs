@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use annotate_snippets::{Group, Level, Origin};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::completions;
 use super::excerpt::{renderer, snippet};
 use super::live::{LiveOptions, among};
 use super::offline::{Looked, Offline, Paths};
+use super::output::Output;
 use super::platform::PlatformOptions;
 use super::{Outcome, block_on};
 use crate::api::ConditionStatus;
@@ -61,12 +62,6 @@ pub(super) struct Why {
     platform: PlatformOptions,
     #[command(flatten)]
     live: LiveOptions,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Why the question cannot be answered.

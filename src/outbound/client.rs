@@ -31,6 +31,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 /// (hyper's own is 400 KiB). A head may be as long.
 const LONGEST_PIECE: usize = 64 * 1024;
 
+/// What gzip begins with (RFC 1952 §2.3.1), deflate inside.
+pub const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// A pool that nobody has used for that long goes: its adapter may be gone too.
 const IDLE_POOL: Duration = Duration::from_secs(600);
 
@@ -247,7 +250,7 @@ pub async fn read_short(body: Incoming, limit: usize, patience: Duration) -> Res
 }
 
 fn unpacked(body: Bytes, limit: usize) -> Result<Bytes, ReadError> {
-    if !body.starts_with(&[0x1f, 0x8b, 8]) {
+    if !body.starts_with(&GZIP) {
         return Ok(body);
     }
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

@@ -31,7 +31,7 @@ pub(crate) mod testing;
 pub mod tls;
 pub mod token;
 
-pub use client::{CallError, EhrClient};
+pub use client::{CallError, EhrClient, GZIP};
 pub use clock::{Clock, SystemClock};
 pub use jwks::AppKeys;
 pub use outcome::{EhrAnswer, EhrOutcome, EhrOutcomes};

@@ -95,7 +95,7 @@ impl Proxy {
         }
         let accept = accept(&head.headers, interaction == Interaction::Read("Binary"))?;
 
-        let Allowed { permit, outgoing, query, asked, entries } =
+        let Allowed { permit, outgoing, query, form, entries } =
             self.hold(&request, &access(&bearer), (&parts, &interaction), body, &mut sent).await?;
         hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
@@ -126,7 +126,7 @@ impl Proxy {
         };
         let answer = self.call(&call, draft).await?;
         let links = (is_export || follow::has_pages(&interaction)).then(|| {
-            let links = Links::new(gateway, &bearer, asked, now);
+            let links = Links::new(gateway, &bearer, Asked::new(&parts, form.as_deref()), now);
             match entries {
                 Some(entries) => links.of_batch(entries),
                 None => links,
@@ -160,24 +160,23 @@ impl Proxy {
         if interaction.has_form() {
             let form = read(body, LONGEST_FORM).await?;
             let text = std::str::from_utf8(form.as_ref()).map_err(|_| FhirError::Form)?;
-            let asked = Asked::new(parts, Some(text));
+            let asked_form = Some(text.to_owned());
             let permit = decide(Some(form.as_ref()))?;
             // Without the client's parameters: a charset would have the EHR read other names than were judged.
             sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
             if permit.answer.is_none() {
                 let outgoing = Outgoing::Whole(form.into_bytes());
-                return Ok(Allowed { permit, outgoing, query, asked, entries: None });
+                return Ok(Allowed { permit, outgoing, query, form: asked_form, entries: None });
             }
             let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
             let outgoing = Outgoing::Whole(form.replaced(for_form));
-            return Ok(Allowed { permit, outgoing, query: Some(for_query.into()), asked, entries: None });
+            return Ok(Allowed { permit, outgoing, query: Some(for_query.into()), form: asked_form, entries: None });
         }
-        let asked = Asked::new(parts, None);
         if *interaction == Interaction::Batch {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
             let permit = decide(Some(whole.as_ref()))?;
             let entries = Some(Asked::of_entries(whole.as_ref()));
-            return Ok(Allowed { permit, outgoing: moved_back_whole(gateway, whole)?, query, asked, entries });
+            return Ok(Allowed { permit, outgoing: moved_back_whole(gateway, whole)?, query, form: None, entries });
         }
         let permit = decide(None)?;
         let query = constrain::append(parts.query, &permit.constraints);
@@ -194,7 +193,7 @@ impl Proxy {
             let outgoing = self.outgoing(body).await.map_err(FhirError::Body)?;
             if is_fhir { moved_back(gateway, outgoing)? } else { outgoing }
         };
-        Ok(Allowed { permit, outgoing, query, asked, entries: None })
+        Ok(Allowed { permit, outgoing, query, form: None, entries: None })
     }
 
     /// Judges an answer where the permit asks for it, and makes it ours.
@@ -233,8 +232,8 @@ struct Allowed<'request> {
     permit: Permit,
     outgoing: Outgoing,
     query: Option<Cow<'request, str>>,
-    /// What was asked, to be remembered in links.
-    asked: Asked,
+    /// That of a search by POST as the client sent it, to be remembered in links.
+    form: Option<String>,
     /// What the entries of a batch asked for.
     entries: Option<Vec<Option<Asked>>>,
 }

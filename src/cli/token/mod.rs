@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use self::cause::Shown;
 use super::completions;
 use super::live::{ANSWER_WITHIN, LiveError, LiveOptions, Place, client};
+use super::output::Output;
 use super::{Outcome, block_on, input};
 use crate::api::{ActivationStatus, AppSpec};
 use crate::protocol::oauth::client_assertion;
@@ -63,12 +64,6 @@ pub(super) struct Token {
     output: Output,
     #[command(flatten)]
     live: LiveOptions,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Why there is no token.

@@ -165,13 +165,17 @@ impl Condition {
 
     /// Judges the references of a resource that is written which are searches of their own (`Patient?identifier=…`).
     pub(super) fn judge_references(&self, resource: &Value) -> Result<(), Denial> {
-        conditional_reference::judge(&Access { scopes: &self.scopes, patient: self.patient.as_deref() }, resource)
+        conditional_reference::judge(&self.access(), resource)
+    }
+
+    fn access(&self) -> Access<'_> {
+        Access { scopes: &self.scopes, patient: self.patient.as_deref() }
     }
 
     /// Whether a resource may go through. `bases` are the FHIR bases that its references may begin with.
     pub fn admits(&self, resource: &Value, bases: &[&str]) -> bool {
         let Some(resource_type) = resource.get("resourceType").and_then(Value::as_str) else { return false };
-        let access = Access { scopes: &self.scopes, patient: self.patient.as_deref() };
+        let access = self.access();
         self.permissions.each().any(|permission| match access.reach(Some(resource_type), permission) {
             Ok(Reach::Everything) => true,
             Ok(Reach::Within(alternatives)) => {
@@ -188,7 +192,7 @@ impl Condition {
         if resource.get("resourceType").and_then(Value::as_str) != Some("Provenance") {
             return None;
         }
-        let access = Access { scopes: &self.scopes, patient: self.patient.as_deref() };
+        let access = self.access();
         let without_patient = |alternative: &Alternative| {
             let rest = Alternative { patient: None, ..alternative.clone() };
             rest.admits(resource, "Provenance", bases)

@@ -2,7 +2,7 @@
 //!
 //! One entry at a time is read into values; what passes, passes as the EHR wrote it, letter by letter.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -69,8 +69,8 @@ impl Condition {
     /// Judges an answer. `bases` are the FHIR bases that its references may begin with.
     ///
     /// Of a Bundle of results, what only came along (`search.mode` `include`) and is beyond the scopes is taken out. A
-    /// match beyond them is taken out where the path alone held the question to the patient;
-    /// elsewhere the EHR has ignored what held the search, and nothing of its answer passes.
+    /// match beyond them is taken out where the path alone held the question to the patient; elsewhere the EHR has
+    /// ignored what held the search, and nothing of its answer passes.
     pub fn judge(&self, answer: &[u8], bases: &[&str]) -> Result<Verdict, Unjudgeable> {
         let members = Members::parse(answer)?;
         let kind = members.text("resourceType");
@@ -116,10 +116,7 @@ impl Condition {
             "entry" => !kept.is_empty(),
             _ => true,
         });
-        let entries = format!("[{}]", kept.join(","));
-        let written =
-            |(name, member): (&str, &RawValue)| member_of(name, if name == "entry" { &entries } else { member.get() });
-        Ok(Verdict::Part(object(remaining.map(written))))
+        Ok(Verdict::Part(with_member(remaining, "entry", &list(&kept))))
     }
 
     fn look_at(&self, entry: &Value, bases: &[&str], admitted: &mut BTreeSet<(String, String)>) -> Seen {
@@ -171,8 +168,7 @@ pub fn judge_batch(
     if is_whole {
         return Ok(Verdict::Whole);
     }
-    let entries = format!("[{}]", judged.join(","));
-    Ok(Verdict::Part(with_member(&bundle, "entry", &entries)))
+    Ok(Verdict::Part(with_member(bundle.iter(), "entry", &list(&judged))))
 }
 
 impl EntryLimit {
@@ -198,7 +194,7 @@ impl EntryLimit {
         };
         Ok(match self.condition.judge(resource.get().as_bytes(), bases)? {
             Verdict::Whole => None,
-            Verdict::Part(part) => Some(Cow::Owned(with_member(&members, "resource", &part))),
+            Verdict::Part(part) => Some(Cow::Owned(with_member(members.iter(), "resource", &part))),
             Verdict::Beyond => beyond(),
         })
     }
@@ -209,16 +205,19 @@ fn is_of_results(bundle: &Members<'_>) -> bool {
     matches!(bundle.text("type").as_deref(), Some("searchset" | "history"))
 }
 
-/// An object with another value for one of its members.
-fn with_member(members: &Members<'_>, changed: &str, value: &str) -> String {
-    object(members.iter().map(|(name, member)| member_of(name, if name == changed { value } else { member.get() })))
-}
-
-fn object(members: impl Iterator<Item = String>) -> String {
-    let members: Vec<String> = members.collect();
+/// An object of these members, with another value for one of them.
+fn with_member<'text>(
+    members: impl Iterator<Item = (&'text str, &'text RawValue)>,
+    changed: &str,
+    value: &str,
+) -> String {
+    let written = |(name, member): (&str, &RawValue)| {
+        format!("{}:{}", Value::from(name), if name == changed { value } else { member.get() })
+    };
+    let members: Vec<String> = members.map(written).collect();
     format!("{{{}}}", members.join(","))
 }
 
-fn member_of(name: &str, value: &str) -> String {
-    format!("{}:{value}", Value::from(name))
+fn list(items: &[impl Borrow<str>]) -> String {
+    format!("[{}]", items.join(","))
 }

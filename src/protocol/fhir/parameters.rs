@@ -119,10 +119,12 @@ fn descend<'value>(value: &'value Value, path: &str, found: &mut Vec<&'value Val
 
 /// `Type/id` of a reference to a place at one of these bases.
 pub fn local_reference<'value>(reference: &'value str, bases: &[&str]) -> Option<(&'value str, &'value str)> {
-    let relative = bases
-        .iter()
-        .find_map(|base| BaseUrl::new(base).below(reference)?.strip_prefix('/'))
-        .or_else(|| (!reference.contains(':')).then_some(reference))?;
+    // Most are relative: for them no base is taken apart.
+    let relative = if reference.contains(':') {
+        bases.iter().find_map(|base| BaseUrl::new(base).below(reference)?.strip_prefix('/'))?
+    } else {
+        reference
+    };
     let mut parts = relative.split('/');
     let (on, id) = (parts.next()?, parts.next()?);
     let is_whole = match (parts.next(), parts.next(), parts.next()) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::FhirError;
 use super::{EhrCall, target};
+use crate::protocol::fhir::answer::Unjudgeable;
 use crate::protocol::fhir::{Condition, json};
 use crate::proxy::Proxy;
 use crate::proxy::body;
@@ -49,7 +50,7 @@ impl Proxy {
         let whole = body::read(incoming, LONGEST_RESOURCE, adapter.timeouts.idle)
             .await
             .map_err(|_| FhirError::AnswerUnjudged("it is too long, or broke off"))?;
-        let value = json::parse(&whole).map_err(|_| FhirError::AnswerUnjudged("it is no JSON that has one reading"))?;
+        let value = json::parse(&whole).map_err(Unjudgeable::from)?;
         if !condition.admits(&value, &[adapter.fhir_base.without_slash(), &call.gateway.fhir_base]) {
             return Err(FhirError::NotWithinScope);
         }

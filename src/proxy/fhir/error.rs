@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::protocol::fhir::Denial;
+use crate::protocol::fhir::answer::Unjudgeable;
 use crate::protocol::jwt::TokenRefused;
 use crate::proxy::bearer::{Unauthorized, challenge};
 use crate::proxy::body::{BodyError, HoldError};
@@ -44,6 +45,8 @@ pub(in crate::proxy) enum FhirError {
     AnswerBeyondScope,
     #[error("the EHR's answer cannot be judged by the token's scopes: {0}")]
     AnswerUnjudged(&'static str),
+    #[error("the EHR's answer cannot be judged by the token's scopes: {0}")]
+    Unjudgeable(#[from] Unjudgeable),
     #[error("the link is not one of this gateway for this client, has expired, or leads to another host")]
     LinkUnusable,
     #[error("the resource has another version than If-Match says")]
@@ -111,7 +114,7 @@ impl FhirError {
             Self::LinkUnusable => app(StatusCode::NOT_FOUND, Code::LinkUnusable),
             Self::AnswerBeyondScope => app(StatusCode::FORBIDDEN, Code::AnswerBeyondScope),
             Self::VersionConflict => app(StatusCode::PRECONDITION_FAILED, Code::VersionConflict),
-            Self::NotFhir(_) | Self::AnswerUnjudged(_) => {
+            Self::NotFhir(_) | Self::AnswerUnjudged(_) | Self::Unjudgeable(_) => {
                 Refusal::new(StatusCode::BAD_GATEWAY, Code::EhrAnswerUnusable, Side::Ehr, self.to_string())
             }
             Self::Failed { status, retry_after } => {

@@ -64,7 +64,7 @@ pub(super) async fn judge(
         Some(condition) => condition.judge(whole.as_ref(), &bases),
         None => judge_entries(call, permit, whole.as_ref(), &bases),
     };
-    match verdict.map_err(|error| unjudged(&error))? {
+    match verdict? {
         Verdict::Whole => Ok(Response::from_parts(head, body::full(whole.into_bytes()))),
         Verdict::Part(part) => {
             tell_no_version(&mut head);
@@ -81,13 +81,6 @@ fn judge_entries(call: &EhrCall<'_>, permit: &Permit, answer: &[u8], bases: &[&s
         json!({"response": {"status": refusal.status.to_string(), "outcome": outcome}}).to_string()
     });
     judge_batch(&permit.entries, answer, Instead { absent: &absent, beyond: &beyond }, bases)
-}
-
-const fn unjudged(error: &Unjudgeable) -> FhirError {
-    FhirError::AnswerUnjudged(match error {
-        Unjudgeable::Json(_) => "it is no JSON that has one reading",
-        Unjudgeable::Entries => "it does not answer the batch entry by entry",
-    })
 }
 
 /// What was cut is another text than the EHR's version of it, and has another length.

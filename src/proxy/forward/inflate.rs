@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::ForwardError;
+use crate::outbound::GZIP;
 
 /// What may come out of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +104,9 @@ async fn first_piece(body: &mut Incoming) -> Option<Bytes> {
     }
 }
 
-/// RFC 1952 §2.3.1, as far as the first piece goes.
+/// As far as the first piece goes.
 fn is_gzip(first: &[u8]) -> bool {
-    [0x1f, 0x8b, 8].iter().zip(first).all(|(wanted, byte)| wanted == byte)
+    GZIP.iter().zip(first).all(|(wanted, byte)| wanted == byte)
 }
 
 impl http_body::Body for EhrBody {

@@ -34,8 +34,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::Value;
+use tempfile::{NamedTempFile, TempPath};
 
 use self::ehr::Ehr;
+use super::audit::{AuditLog, Destination, Finished};
 use super::{Body, Limits, Metrics, Proxy};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock};
 use crate::protocol::test_support::{CLIENT_ID, SECRET, World};
@@ -113,6 +115,15 @@ impl Setup {
         let store = Arc::new(EmbeddedStore::open(&state.path().join("store.redb")).await.unwrap());
         let proxy = Proxy::new(Arc::clone(&snapshot), tokens, client, store, metrics, limits);
         Self { proxy: Arc::new(proxy), snapshot, ehr, _state: state }
+    }
+
+    /// The same, noting its requests in an audit log: the log's file, and what ends when all is written.
+    fn audited(self) -> (Self, TempPath, Finished) {
+        let path = NamedTempFile::new().unwrap().into_temp_path();
+        let destination = Destination::File { path: path.to_path_buf(), longest: u64::MAX };
+        let (log, finished) = AuditLog::open(destination, Arc::clone(&self.proxy.metrics)).unwrap();
+        let proxy = Arc::new(Arc::into_inner(self.proxy).unwrap().with_audit(Some(log)));
+        (Self { proxy, ..self }, path, finished)
     }
 
     /// Publishes another world.

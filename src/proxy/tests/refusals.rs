@@ -9,10 +9,10 @@ use super::*;
 use crate::outbound::dial::DialError;
 use crate::outbound::{CallError, EhrTokenError};
 use crate::protocol::bearer::BearerError;
+use crate::protocol::fhir::answer::Unjudgeable;
 use crate::protocol::fhir::{Denial, Unenforceable};
 use crate::protocol::jwt::TokenRefused;
 use crate::protocol::route::RouteError;
-use crate::proxy::audit::{AuditLog, Destination};
 use crate::proxy::body::BodyError;
 use crate::proxy::fhir::FhirError;
 use crate::proxy::forward::ForwardError;
@@ -143,6 +143,7 @@ fn fhir_errors() -> Vec<(FhirError, u16, &'static str, &'static str)> {
         (FhirError::NotWithinScope, 404, "not-found", "HG7054"),
         (FhirError::AnswerBeyondScope, 403, "forbidden", "HG7055"),
         (FhirError::AnswerUnjudged("it broke off"), 502, "exception", "HG7045"),
+        (FhirError::Unjudgeable(Unjudgeable::Entries), 502, "exception", "HG7045"),
         (FhirError::LinkUnusable, 404, "not-found", "HG7056"),
         (FhirError::VersionConflict, 412, "conflict", "HG7057"),
     ];
@@ -244,12 +245,7 @@ async fn a_token_in_the_query_is_refused_and_written_nowhere() {
     // While there is one subscriber only, tracing asks the thread that meets a line first whether anybody wants it: one of
     // another test's, which has none.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
-    let mut setup = Setup::new().await;
-    let destination = Destination::File { path: path.clone(), longest: u64::MAX };
-    let (log, finished) = AuditLog::open(destination, Arc::clone(&setup.proxy.metrics)).unwrap();
-    setup.proxy = Arc::new(Arc::into_inner(setup.proxy).unwrap().with_audit(Some(log)));
+    let (setup, path, finished) = Setup::new().await.audited();
     let token = setup.token_at("epic").await;
     let bearer = format!("Bearer {token}");
     for (method, path, headers) in [

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::proxy::audit::{AuditLog, Destination, verify};
+use crate::proxy::audit::verify;
 
 #[tokio::test]
 async fn series_go_with_their_objects() {
@@ -41,12 +41,7 @@ async fn every_metric_is_described_as_it_is() {
 
 #[tokio::test]
 async fn the_audit_log_tells_of_requests_and_of_no_patient() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("audit.log");
-    let mut setup = Setup::new().await;
-    let destination = Destination::File { path: path.clone(), longest: u64::MAX };
-    let (log, finished) = AuditLog::open(destination, Arc::clone(&setup.proxy.metrics)).unwrap();
-    setup.proxy = Arc::new(Arc::into_inner(setup.proxy).unwrap().with_audit(Some(log)));
+    let (setup, path, finished) = Setup::new().await.audited();
     let token = setup.token_at("epic").await;
     setup.get("/epic/fhir/Patient/eve-secret-id?_summary=secret-word", &token).await;
     setup.get("/epic/fhir/Encounter/eve-secret-id", &token).await;
