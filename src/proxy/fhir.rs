@@ -33,8 +33,8 @@ use super::request_id::RequestId;
 use super::rewrite::{Pages, Rewriter, Rewritten, Unrewritable, rewritten};
 use super::room::Held;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
-use crate::protocol::fhir::{constrain, moved_back};
 use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
+use crate::protocol::fhir::{constrain, moved_back};
 use crate::protocol::jwt::Bearer;
 use crate::protocol::{form, media_type};
 use crate::snapshot::{Gateway, Snapshot};
@@ -309,8 +309,7 @@ fn hold_if_none_exist(
     sent.remove(IF_NONE_EXIST);
     if matches!(interaction, Interaction::ConditionalCreate(_)) {
         let criteria = constrain::append(given, &permit.if_none_exist);
-        let criteria =
-            criteria.and_then(|criteria| HeaderValue::from_str(&asked_there(gateway, &criteria)).ok());
+        let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&asked_there(gateway, &criteria)).ok());
         sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
     }
     Ok(())

@@ -164,11 +164,15 @@ mod tests {
     #[case("x=a\\\\,GATE/Patient/1", "x=a\\\\,EHR/Patient/1")]
     #[case("GATE/Patient/1=a&GATE/Patient/1", "GATE/Patient/1=a&GATE/Patient/1")]
     #[case("x=+GATE/Patient/1", "x=+GATE/Patient/1")]
-    #[case("x=https://gate.example.org.evil.example/default/epic/fhir", "x=https://gate.example.org.evil.example/default/epic/fhir")]
+    #[case(
+        "x=https://gate.example.org.evil.example/default/epic/fhir",
+        "x=https://gate.example.org.evil.example/default/epic/fhir"
+    )]
     #[case("x=GATE/%zz", "x=GATE/%zz")]
     #[case("", "")]
     fn a_place_of_ours_is_asked_for_where_the_ehr_knows_it(#[case] given: &str, #[case] expected: &str) {
-        let filled = |text: &str| text.replace("GATE.example", "\0").replace("GATE", GATE).replace('\0', "GATE.example");
+        let filled =
+            |text: &str| text.replace("GATE.example", "\0").replace("GATE", GATE).replace('\0', "GATE.example");
         assert_eq!(moved(&filled(given)), filled(expected).replace("EHR", EHR));
     }
 

@@ -284,11 +284,9 @@ mod tests {
         let snapshot = test_support::snapshot();
         let activation = &snapshot.activations[&ObjectKey::new("default", "sync-epic")];
         let scopes = activation.ceiling.clone();
-        let bearer =
-            Bearer { activation: Arc::clone(activation), scopes, token_id: "1".to_owned(), session: None };
+        let bearer = Bearer { activation: Arc::clone(activation), scopes, token_id: "1".to_owned(), session: None };
         let (method, now) = (Method::GET, Timestamp::UNIX_EPOCH);
-        let parts =
-            Parts { method: &method, path: "/Patient", query: None, content_type: None, if_none_exist: None };
+        let parts = Parts { method: &method, path: "/Patient", query: None, content_type: None, if_none_exist: None };
         let links = Links::new(&activation.gateway, &bearer, Asked::new(&parts, None), now);
         let url = links.seal(Leads::Page, "?page=2");
         let token = url.strip_prefix(&format!("{}{PREFIX}", activation.gateway.fhir_base)).unwrap();
