@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn encoded(text: &str, all: bool) -> String {
-        if all { text.bytes().map(|byte| format!("%{byte:02X}")).collect() } else { text.to_owned() }
+        if all { text.bytes().map(percent_encoding::percent_encode_byte).collect() } else { text.to_owned() }
     }
 
     proptest! {
