@@ -78,7 +78,8 @@ fn kept(headers: &HeaderMap, list: &[HeaderName]) -> HeaderMap {
     let hop_by_hop = connection_options(headers);
     let mut kept = HeaderMap::with_capacity(16);
     for (name, value) in headers {
-        let is_listed = list.contains(name) && !hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+        let is_listed =
+            list.contains(name) && !hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
         if is_listed {
             kept.append(name, value.clone());
         }

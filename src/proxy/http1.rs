@@ -239,7 +239,7 @@ fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
         if line.is_empty() {
             // Empty lines before a request are another matter.
             let head = bytes.get(..begin).filter(|head| head.len() <= LONGEST_HEAD);
-            return head.filter(|head| !head.starts_with(b"\r\n"));
+            return head.filter(|head| !head.starts_with(b"\r"));
         }
     }
     None

@@ -45,8 +45,11 @@ mod tests {
 
     #[test]
     fn a_sane_id_is_kept_and_anything_else_replaced() {
-        let of =
-            |text: &str| RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).unwrap())])).as_str().to_owned();
+        let of = |text: &str| {
+            RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).unwrap())]))
+                .as_str()
+                .to_owned()
+        };
         assert_eq!(of("abc-1.2:3"), "abc-1.2:3");
         for text in ["", "a b", "a\"b", &"x".repeat(129)] {
             assert!(Uuid::parse_str(&of(text)).is_ok(), "{text}");
