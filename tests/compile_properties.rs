@@ -589,6 +589,9 @@ fn with_fault(mut object: Value) -> Value {
 }
 
 proptest! {
+    // Each is sixteen compilations.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_is_compiled_after_edits_is_what_a_first_compilation_gives(worlds in vec(world(), 2..5), seed in any::<[u8; 32]>()) {
         let mut chance = Chance(TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
@@ -604,7 +607,9 @@ proptest! {
             prop_assert_eq!(text(compiler.compile(&resources)), text(compile(&resources, &platform)));
         }
     }
+}
 
+proptest! {
     #[test]
     fn the_order_of_the_input_does_not_matter(world in world()) {
         let mut reversed = world.clone();

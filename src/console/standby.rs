@@ -83,11 +83,12 @@ mod tests {
         let report = |name: &str, findings: Vec<Finding>| {
             let detail = Detail::App { client_id: format!("id of {name}"), suspended: false };
             let object = ObjectReference::new(Kind::App, ObjectKey::new("north", name));
-            Report { findings, ..Report::new(object, "uid", 3, detail) }
+            let mut report = Report::new(object, "uid", 3, detail);
+            report.findings = findings;
+            Arc::new(report)
         };
         let broken = Finding::new(Code::SecretNotFound, "spec.clientSecrets[0]", "there is no Secret");
-        let status =
-            status(&[report("broken", vec![broken]).into(), report("fine", vec![]).into()], Timestamp::UNIX_EPOCH);
+        let status = status(&[report("broken", vec![broken]), report("fine", vec![])], Timestamp::UNIX_EPOCH);
         let told: Vec<_> = status
             .objects
             .iter()

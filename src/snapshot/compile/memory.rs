@@ -146,7 +146,10 @@ impl<Inputs: Same, Made: Clone> Known<Inputs, Made> {
 
     /// Forgets objects that are gone.
     pub(super) fn retain<Object>(&mut self, objects: &BTreeMap<ObjectKey, Object>) {
-        if self.0.len() > objects.len() || self.0.keys().any(|key| !objects.contains_key(key)) {
+        // Both are sorted.
+        let mut there = objects.keys();
+        let all_are_there = self.0.keys().all(|known| there.any(|key| key == known));
+        if !all_are_there {
             self.0.retain(|key, _| objects.contains_key(key));
         }
     }
