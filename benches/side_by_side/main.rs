@@ -6,7 +6,8 @@
 //! percentile stand beside it. Each figure is the median of rounds that take turns.
 //!
 //! Peers: nginx, tuned, proxying the same answers with no checks at all; Ory Hydra, giving tokens by the same grant; and
-//! a bare hyper server that does for each request the cryptography that it takes and nothing else, which nobody can beat.
+//! a bare hyper server that does for each request what it takes (the cryptography, or the call to the EHR) and nothing
+//! else, which nobody can beat.
 //! Needs Debian's `nginx` and `wrk`, and Go to build Hydra once (`scripts/hydra`).
 
 #![expect(
@@ -62,11 +63,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Lets the sides take turns.
-fn compare(ours: &Side<'_>, peer: &Side<'_>, round: Duration) -> [Result; 2] {
-    let mut rounds: [Vec<(CpuTime, Measured)>; 2] = [Vec::new(), Vec::new()];
+fn compare<const SIDES: usize>(sides: [&Side<'_>; SIDES], round: Duration) -> [Result; SIDES] {
+    let mut rounds: [Vec<(CpuTime, Measured)>; SIDES] = [const { Vec::new() }; SIDES];
     // The first turn of each warms it up and is not counted.
     for turn in 0..=ROUNDS {
-        for (side, rounds) in [ours, peer].into_iter().zip(&mut rounds) {
+        for (side, rounds) in sides.into_iter().zip(&mut rounds) {
             let before = side.process.cpu_time();
             let measured = side.load.run(round);
             let spent = side.process.cpu_time() - before;
@@ -82,20 +83,25 @@ fn compare(ours: &Side<'_>, peer: &Side<'_>, round: Duration) -> [Result; 2] {
     })
 }
 
-fn print(what: &str, peer: &str, [ours, theirs]: [Result; 2]) {
+/// Prints our figures, and of each peer its own and how ours compare with them.
+fn print<const PEERS: usize>(what: &str, ours: Result, peers: [(&str, Result); PEERS]) {
     println!("\n{what}");
-    for (name, side) in [("hearthgate", ours), (peer, theirs)] {
+    let line = |name: &str, side: Result| {
         println!(
             "  {name:<22} {:>10.1} us of CPU a request {:>10.0} a second   p99 {:>8.2} ms",
             side.cpu_microseconds, side.per_second, side.p99_milliseconds
         );
+    };
+    line("hearthgate", ours);
+    for (name, theirs) in peers {
+        line(name, theirs);
+        println!(
+            "  ratio                  {:>10.2} x (by CPU)             {:>10.2} x          {:>8.2} x",
+            theirs.cpu_microseconds / ours.cpu_microseconds,
+            ours.per_second / theirs.per_second,
+            ours.p99_milliseconds / theirs.p99_milliseconds
+        );
     }
-    println!(
-        "  ratio                  {:>10.2} x (by CPU)             {:>10.2} x          {:>8.2} x",
-        theirs.cpu_microseconds / ours.cpu_microseconds,
-        ours.per_second / theirs.per_second,
-        ours.p99_milliseconds / theirs.p99_milliseconds
-    );
 }
 
 /// Of what is good for one request only, how much is made for a round: more than any machine's core answers in one.
@@ -136,15 +142,16 @@ fn main() {
     if is_asked("tokens") {
         let bare = bare::start(Work::Sign);
         let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
-        let both = compare(&tokens(&ours), &floor, ROUND);
-        print("token by client_credentials, Basic, JWT ES256", "bare hyper, one ES256", both);
+        let [own, floor] = compare([&tokens(&ours), &floor], ROUND);
+        print("token by client_credentials, Basic, JWT ES256", own, [("bare hyper, one ES256", floor)]);
     }
     if is_asked("hydra") {
         for (strategy, what) in [(Strategy::Opaque, "Ory Hydra, opaque"), (Strategy::Jwt, "Ory Hydra, JWT RS256")] {
             let hydra = hydra::start(strategy);
             let load = Load::post(&hydra.token_endpoint(), hearthgate::GRANT, 64);
             let peer = Side { process: &hydra.process, load };
-            print("token by client_credentials, Basic", what, compare(&tokens(&ours), &peer, ROUND));
+            let [own, peer] = compare([&tokens(&ours), &peer], ROUND);
+            print("token by client_credentials, Basic", own, [(what, peer)]);
         }
     }
     if is_asked("streams") {
@@ -159,6 +166,7 @@ fn tokens(ours: &Hearthgate) -> Side<'_> {
 
 fn beside_nginx(ours: &Hearthgate, ehr: std::net::SocketAddr) {
     let nginx = nginx::start(ehr);
+    let bare = bare::start_forwarding(ehr);
     let token = ours.token();
     for (what, path, connections) in [
         ("authorised read, 3 KB, 64 connections", "/Patient/1", 64),
@@ -167,7 +175,9 @@ fn beside_nginx(ours: &Hearthgate, ehr: std::net::SocketAddr) {
     ] {
         let own = Side { process: &ours.process, load: Load::get(&ours.fhir(path), Some(&token), connections) };
         let peer = Side { process: &nginx.process, load: Load::get(&nginx.fhir(path), None, connections) };
-        print(what, "nginx, no checks", compare(&own, &peer, ROUND));
+        let floor = Side { process: &bare.process, load: Load::get(&bare.fhir(path), None, connections) };
+        let [own, peer, floor] = compare([&own, &peer, &floor], ROUND);
+        print(what, own, [("nginx, no checks", peer), ("bare hyper, no checks", floor)]);
     }
 }
 
@@ -177,7 +187,8 @@ fn tokens_by_assertion(ours: &Hearthgate, assertions: Vec<String>) {
     let load = Load::post_once_each(&ours.token_endpoint(), assertions, ASSERTIONS_EACH_ROUND, 64);
     let own = Side { process: &ours.process, load };
     let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
-    print("token by an RS384 assertion", "bare, check and sign", compare(&own, &floor, SHORT_ROUND));
+    let [own, floor] = compare([&own, &floor], SHORT_ROUND);
+    print("token by an RS384 assertion", own, [("bare, check and sign", floor)]);
 }
 
 /// A read with a token that was never seen: checked, judged, forwarded, answered.
@@ -188,11 +199,11 @@ fn first_sight(ours: &Hearthgate) {
     let load = Load::get_once_each(&ours.fhir("/Patient/1"), tokens, TOKENS_EACH_ROUND, 64);
     let own = Side { process: &ours.process, load };
     let floor = Side { process: &bare.process, load: Load::get(&bare.url(), None, 64) };
-    let both = compare(&own, &floor, ROUND);
-    print("read with a token at first sight", "bare hyper, one check", both);
+    let [own, floor] = compare([&own, &floor], ROUND);
+    print("read with a token at first sight", own, [("bare hyper, one check", floor)]);
     let check = key.check_microseconds();
     println!(
         "  a check and no server  {check:>10.1} us of CPU, of which the read at first sight is {:.2} x",
-        check / both[0].cpu_microseconds
+        check / own.cpu_microseconds
     );
 }

@@ -71,7 +71,7 @@ pub struct GatewaySpec {
     /// Which web pages may call this gateway from a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
-    /// Limit per app. Absent: none.
+    /// Limit per app on FHIR and private API requests; token requests are not counted. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// Switches the gateway off, live tokens included, within a second. Nothing is deleted.

@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod cluster;
 mod completions;
+mod connections;
 mod console;
 mod crds;
 mod desk;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::audit::{AuditLogError, AuditOptions};
 use super::cluster::{ClusterError, ClusterOptions};
+use super::connections::ConnectionOptions;
 use super::listener::{ListenError, listen, serve_admin};
 use super::logging::LogOptions;
 use super::platform::{PlatformOptions, PublicUrlInvalid};
@@ -21,7 +22,7 @@ use super::traces::{self, TraceOptions};
 use super::{Outcome, shutdown};
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
-use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::server;
 use crate::proxy::tls::TlsFilesError;
 use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics};
@@ -49,6 +50,8 @@ pub(super) struct Proxy {
     /// How long requests are still taken after the end was asked for, in seconds: until no Service leads here any more
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     shutdown_delay: u64,
+    #[command(flatten)]
+    connections: ConnectionOptions,
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]
@@ -151,7 +154,7 @@ async fn run(arguments: Proxy) -> Result<(), ProxyError> {
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();
-    work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
+    work.spawn(server::serve_with(public, tls, Arc::new(proxy), arguments.connections.settings(), ended));
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));
     tracing::info!(listen = %arguments.listen, admin = %arguments.admin_listen, "the proxy runs");
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter, memchr2};
 use percent_encoding::percent_decode;
 
 /// A text that is no form.
@@ -15,13 +16,15 @@ pub const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// Decodes one name or value: `+` is a space.
 pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, FormInvalid> {
-    let mut rest = text;
-    while let Some(start) = rest.iter().position(|byte| *byte == b'%') {
-        let digits = rest.get(start + 1..start + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        digits.ok_or(FormInvalid)?;
-        rest = rest.get(start + 3..).unwrap_or_default();
+    if memchr2(b'%', b'+', text).is_none() {
+        // Assertions and tokens are long and hold neither.
+        return std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| FormInvalid);
     }
-    if text.contains(&b'+') {
+    for start in memchr_iter(b'%', text) {
+        let digits = text.get(start + 1..start + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        digits.ok_or(FormInvalid)?;
+    }
+    if memchr(b'+', text).is_some() {
         let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
         let decoded = percent_decode(&spaced).decode_utf8().map_err(|_| FormInvalid)?;
         return Ok(Cow::Owned(decoded.into_owned()));
@@ -33,7 +36,7 @@ pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, FormInvalid> {
 /// left out.
 pub fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), FormInvalid>> {
     text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+        let (name, value) = match memchr(b'=', pair) {
             Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
             None => (pair, &[][..]),
         };

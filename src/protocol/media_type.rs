@@ -5,6 +5,9 @@ pub fn essence(value: &str) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// The media type of JSON Patch (RFC 6902 §6).
+pub const JSON_PATCH: &str = "application/json-patch+json";
+
 /// Whether it is one of FHIR's names for JSON (FHIR R4 §3.1.0.1.11), or JSON itself.
 pub fn is_json(essence: &str) -> bool {
     matches!(essence, "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json")

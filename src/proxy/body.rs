@@ -121,8 +121,9 @@ pub(super) struct Watched<Inner> {
     /// How long may still be waited until there must be progress.
     patience: Duration,
     progress: usize,
-    /// Runs while the other side is waited for. A receiver that reads slowly is no silence of the sender's.
-    silence: Pin<Box<Sleep>>,
+    /// Runs while the other side is waited for; made when it first is. A receiver that reads slowly is no silence of the
+    /// sender's.
+    silence: Option<Pin<Box<Sleep>>>,
     waits: bool,
     pub(super) ending: Arc<Ending>,
 }
@@ -135,7 +136,7 @@ impl<Inner> Watched<Inner> {
             idle,
             patience: idle,
             progress: 0,
-            silence: Box::pin(sleep(idle)),
+            silence: None,
             waits: false,
             ending: Arc::default(),
         }
@@ -158,17 +159,19 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-                if !self.waits {
-                    self.waits = true;
-                    let until = Instant::now() + self.patience;
-                    self.silence.as_mut().reset(until);
+                let this = &mut *self;
+                let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(this.idle)));
+                if !this.waits {
+                    this.waits = true;
+                    silence.as_mut().reset(Instant::now() + this.patience);
                 }
-                ready!(self.silence.as_mut().poll(context));
+                ready!(silence.as_mut().poll(context));
                 return self.fail(BodyError::Stalled);
             };
-            if self.waits {
-                self.waits = false;
-                self.patience = self.silence.deadline().saturating_duration_since(Instant::now());
+            if std::mem::take(&mut self.waits)
+                && let Some(silence) = &self.silence
+            {
+                self.patience = silence.deadline().saturating_duration_since(Instant::now());
             }
             let data = match frame {
                 None => return Poll::Ready(None),

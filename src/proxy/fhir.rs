@@ -33,11 +33,12 @@ use super::request_id::RequestId;
 use super::rewrite::{Pages, Rewriter, Rewritten, Unrewritable, rewritten};
 use super::room::Held;
 use crate::outbound::{EPIC_CLIENT_ID, epic_client_id};
-use crate::protocol::fhir::constrain;
 use crate::protocol::fhir::{self, Access, Interaction, Parts, Permit};
+use crate::protocol::fhir::{constrain, moved_back};
 use crate::protocol::jwt::Bearer;
 use crate::protocol::{form, media_type};
 use crate::snapshot::{Gateway, Snapshot};
+use crate::values::base_url::BaseUrl;
 use links::{Asked, Links};
 
 /// The form of a search is read whole before anything is decided.
@@ -97,7 +98,7 @@ impl Proxy {
 
         let Allowed { permit, outgoing, query, form, entries } =
             self.hold(&request, &access(&bearer), (&parts, &interaction), body, &mut sent).await?;
-        hold_if_none_exist(&mut sent, &interaction, if_none_exist.as_deref(), &permit)?;
+        hold_if_none_exist(&mut sent, gateway, &interaction, if_none_exist.as_deref(), &permit)?;
         if matches!(&outgoing, Outgoing::Whole(body) if body.is_empty()) {
             sent.remove(CONTENT_TYPE);
         }
@@ -118,6 +119,7 @@ impl Proxy {
                 method = Method::GET;
             }
         }
+        let query = query.as_deref().map(|query| asked_there(gateway, query));
         let draft = Draft {
             method,
             target: target(gateway.data_adapter.fhir_base.without_slash(), rest, query.as_deref()),
@@ -165,11 +167,14 @@ impl Proxy {
             // Without the client's parameters: a charset would have the EHR read other names than were judged.
             sent.insert(CONTENT_TYPE, HeaderValue::from_static(form::MEDIA_TYPE));
             if permit.answer.is_none() {
-                let outgoing = Outgoing::Whole(form.into_bytes());
+                let outgoing = Outgoing::Whole(match asked_there(gateway, text) {
+                    Cow::Owned(moved) => form.replaced(moved),
+                    Cow::Borrowed(_) => form.into_bytes(),
+                });
                 return Ok(Allowed { permit, outgoing, query, form: asked_form, entries: None });
             }
             let (for_query, for_form) = constrain::search_by_post(query.as_deref(), text, &permit.held_to)?;
-            let outgoing = Outgoing::Whole(form.replaced(for_form));
+            let outgoing = Outgoing::Whole(form.replaced(asked_there(gateway, &for_form).into_owned()));
             return Ok(Allowed { permit, outgoing, query: Some(for_query.into()), form: asked_form, entries: None });
         }
         if *interaction == Interaction::Batch {
@@ -183,15 +188,22 @@ impl Proxy {
         // A Binary may be any JSON that is no FHIR.
         let is_fhir = parts.content_type.is_some_and(|given| media_type::is_json(&media_type::essence(given)))
             && interaction.resource_type() != Some("Binary");
+        let is_patch = parts.content_type.is_some_and(|given| media_type::essence(given) == media_type::JSON_PATCH);
         let outgoing = if permit.judges_body() {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
             permit.check_body(whole.as_ref(), &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;
-            if is_fhir { moved_back_whole(gateway, whole)? } else { Outgoing::Whole(whole.into_bytes()) }
+            match (is_fhir, is_patch) {
+                (true, _) => moved_back_whole(gateway, whole)?,
+                (false, true) => patch_moved_back(gateway, whole)?,
+                (false, false) => Outgoing::Whole(whole.into_bytes()),
+            }
+        } else if is_patch {
+            patch_moved_back(gateway, read(body, LONGEST_JUDGED_BODY).await?)?
         } else if is_fhir && body.size_hint().exact().is_some_and(|length| HELD_TO_REWRITE.contains(&length)) {
             moved_back_whole(gateway, read(body, LONGEST_JUDGED_BODY).await?)?
         } else {
             let outgoing = self.outgoing(body).await.map_err(FhirError::Body)?;
-            if is_fhir { moved_back(gateway, outgoing)? } else { outgoing }
+            if is_fhir { body_moved_back(gateway, outgoing)? } else { outgoing }
         };
         Ok(Allowed { permit, outgoing, query, form: None, entries: None })
     }
@@ -245,7 +257,7 @@ fn access(bearer: &Bearer) -> Access<'_> {
 
 /// Turns the gateway's own places in a FHIR body back into the EHR's: clients write back what they read. Judged was the
 /// body as it came; there both bases mean the same.
-fn moved_back(gateway: &Gateway, outgoing: Outgoing) -> Result<Outgoing, FhirError> {
+fn body_moved_back(gateway: &Gateway, outgoing: Outgoing) -> Result<Outgoing, FhirError> {
     Ok(match outgoing {
         Outgoing::Whole(whole) => {
             let moved = rewritten(&whole, back(gateway)).map_err(no_json)?;
@@ -264,6 +276,20 @@ fn moved_back_whole(gateway: &Gateway, whole: Held) -> Result<Outgoing, FhirErro
     }))
 }
 
+/// The same, of a JSON Patch: its places stand in elements, or are themselves the values of its operations.
+fn patch_moved_back(gateway: &Gateway, whole: Held) -> Result<Outgoing, FhirError> {
+    let to = gateway.data_adapter.fhir_base.without_slash();
+    let text = std::str::from_utf8(whole.as_ref()).ok();
+    let moved = text.and_then(|patch| moved_back::json_patch(patch, BaseUrl::new(&gateway.fhir_base), to));
+    moved_back_whole(gateway, whole.or_replaced(moved))
+}
+
+/// A query or form, asking for our places where the EHR knows them.
+fn asked_there<'text>(gateway: &Gateway, text: &'text str) -> Cow<'text, str> {
+    let to = gateway.data_adapter.fhir_base.without_slash();
+    moved_back::parameters(text, BaseUrl::new(&gateway.fhir_base), to)
+}
+
 fn back(gateway: &Gateway) -> Rewriter {
     Rewriter::new(&gateway.fhir_base, gateway.data_adapter.fhir_base.without_slash())
 }
@@ -275,6 +301,7 @@ fn no_json(error: Unrewritable) -> FhirError {
 /// `If-None-Exist` goes with a create only, and is held to what the scopes reach.
 fn hold_if_none_exist(
     sent: &mut HeaderMap,
+    gateway: &Gateway,
     interaction: &Interaction<'_>,
     given: Option<&str>,
     permit: &Permit,
@@ -282,7 +309,7 @@ fn hold_if_none_exist(
     sent.remove(IF_NONE_EXIST);
     if matches!(interaction, Interaction::ConditionalCreate(_)) {
         let criteria = constrain::append(given, &permit.if_none_exist);
-        let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&criteria).ok());
+        let criteria = criteria.and_then(|criteria| HeaderValue::from_str(&asked_there(gateway, &criteria)).ok());
         sent.insert(IF_NONE_EXIST, criteria.ok_or(fhir::Denial::Query)?);
     }
     Ok(())

@@ -70,14 +70,18 @@ pub(super) fn is_compressed(headers: &HeaderMap) -> Result<bool, HeaderOddity> {
 
 /// What of a client's headers goes on.
 pub(super) fn of_request(headers: &HeaderMap) -> HeaderMap {
+    kept(headers, &REQUEST)
+}
+
+/// Those of a list. There are few of them: each is looked for in the list, not the list in them.
+fn kept(headers: &HeaderMap, list: &[HeaderName]) -> HeaderMap {
     let hop_by_hop = connection_options(headers);
     let mut kept = HeaderMap::with_capacity(16);
-    for name in REQUEST {
-        if hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str())) {
-            continue;
-        }
-        for value in headers.get_all(&name) {
-            kept.append(name.clone(), value.clone());
+    for (name, value) in headers {
+        let is_listed =
+            list.contains(name) && !hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+        if is_listed {
+            kept.append(name, value.clone());
         }
     }
     kept
@@ -91,16 +95,7 @@ fn connection_options(headers: &HeaderMap) -> Vec<&str> {
 /// What of an EHR's headers goes on. `Location` and `Content-Location` are moved from the EHR's base to ours; one that
 /// leads elsewhere is dropped.
 pub(super) fn of_response(headers: &HeaderMap, moved: Option<&MovedBase<'_>>) -> HeaderMap {
-    let hop_by_hop = connection_options(headers);
-    let mut kept = HeaderMap::with_capacity(16);
-    for name in RESPONSE {
-        if hop_by_hop.iter().any(|option| option.eq_ignore_ascii_case(name.as_str())) {
-            continue;
-        }
-        for value in headers.get_all(&name) {
-            kept.append(name.clone(), value.clone());
-        }
-    }
+    let mut kept = kept(headers, &RESPONSE);
     if let Some(moved) = moved {
         for name in [LOCATION, CONTENT_LOCATION] {
             let place = headers.get(&name).and_then(|value| value.to_str().ok()).and_then(|text| moved.apply(text));

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
+use memchr::{memchr, memchr_iter, memchr2};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// No head is longer; hyper answers 431 before.
@@ -175,6 +176,12 @@ impl Scanner {
     }
 
     fn pass_head(&mut self, bytes: &[u8]) -> usize {
+        if self.head.is_empty()
+            && let Some(head) = whole_head(bytes)
+        {
+            self.end_head(judge(head));
+            return head.len();
+        }
         let mut passed = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             passed += line.len();
@@ -194,15 +201,16 @@ impl Scanner {
             let is_empty = if begins_line { line == b"\r\n" } else { line == b"\n" && self.head.ends_with(b"\n\r\n") };
             // Empty lines before a request are skipped, as RFC 9112 §2.2 asks.
             if is_empty && !self.head.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                self.end_head();
+                let judged = judge(&self.head);
+                self.end_head(judged);
                 return passed;
             }
         }
         passed
     }
 
-    fn end_head(&mut self) {
-        let (verdict, part) = match judge(&self.head) {
+    fn end_head(&mut self, judged: Result<Framing, HeadFault>) {
+        let (verdict, part) = match judged {
             Ok(Framing::Length(0)) => (Verdict::Good, Part::Head),
             Ok(Framing::Length(length)) => (Verdict::Good, Part::Body(length)),
             Ok(Framing::Open) => (Verdict::Last, Part::Rest),
@@ -221,20 +229,46 @@ impl Scanner {
     }
 }
 
+/// The head that these bytes begin with, to its empty line, if it is all there and its lines end as they should: heads
+/// nearly always come in one piece, and need not be collected.
+fn whole_head(bytes: &[u8]) -> Option<&[u8]> {
+    let mut begin = 0;
+    for end in memchr_iter(b'\n', bytes) {
+        let line = bytes.get(begin..end)?.strip_suffix(b"\r")?;
+        begin = end + 1;
+        if line.is_empty() {
+            // Empty lines before a request are another matter.
+            let head = bytes.get(..begin).filter(|head| head.len() <= LONGEST_HEAD);
+            return head.filter(|head| !head.starts_with(b"\r"));
+        }
+    }
+    None
+}
+
+/// The lines of a head, without their CR LF.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut begin = 0;
+    memchr_iter(b'\n', head).map(move |end| {
+        let line = head.get(begin..end).unwrap_or_default();
+        begin = end + 1;
+        line.strip_suffix(b"\r").unwrap_or(line)
+    })
+}
+
 /// Judges a whole head; all its lines end with CR LF.
 fn judge(head: &[u8]) -> Result<Framing, HeadFault> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines(head);
     let request_line = lines.find(|line| !line.is_empty()).unwrap_or_default();
     let (is_connect, is_http_11) = judge_request_line(request_line)?;
     let (mut hosts, mut length, mut is_chunked, mut wants_upgrade) = (0_u8, None, false, is_connect);
     for line in lines.take_while(|line| !line.is_empty()) {
-        if line.iter().any(|byte| matches!(byte, b'\r' | b'\0')) {
+        if memchr2(b'\r', b'\0', line).is_some() {
             return Err(HeadFault::LineEnding);
         }
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             return Err(HeadFault::Folded);
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(HeadFault::NoHeader)?;
+        let colon = memchr(b':', line).ok_or(HeadFault::NoHeader)?;
         let (name, value) = (line.get(..colon).unwrap_or_default(), line.get(colon + 1..).unwrap_or_default());
         let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {

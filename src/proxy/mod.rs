@@ -205,7 +205,6 @@ impl Proxy {
             audit.note(&record, &request_id, response.status()).await;
         }
         let took = started.elapsed();
-        self.metrics.request(&record, response.status(), took);
         tracing::info!(
             method = known_method(&head.method),
             endpoint = record.endpoint.as_str(),
@@ -221,6 +220,7 @@ impl Proxy {
             request_id = request_id.as_str(),
             "request"
         );
+        self.metrics.request(record, response.status(), took);
         response
     }
 

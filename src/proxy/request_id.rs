@@ -8,21 +8,28 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// The caller's id if it is a sane one, else a fresh UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(String);
+pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
-        Self(given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned))
+        let given = headers.get(X_REQUEST_ID).filter(|value| value.to_str().is_ok_and(is_sane));
+        Self(given.cloned().unwrap_or_else(fresh))
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        // Text is all that it was made of.
+        self.0.to_str().unwrap_or_default()
     }
 
     pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+        self.0.clone()
     }
+}
+
+fn fresh() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn is_sane(id: &str) -> bool {
@@ -38,12 +45,15 @@ mod tests {
 
     #[test]
     fn a_sane_id_is_kept_and_anything_else_replaced() {
-        let of =
-            |text: &str| RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).unwrap())])).0;
+        let of = |text: &str| {
+            RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).unwrap())]))
+                .as_str()
+                .to_owned()
+        };
         assert_eq!(of("abc-1.2:3"), "abc-1.2:3");
         for text in ["", "a b", "a\"b", &"x".repeat(129)] {
             assert!(Uuid::parse_str(&of(text)).is_ok(), "{text}");
         }
-        assert!(Uuid::parse_str(&RequestId::of(&HeaderMap::new()).0).is_ok());
+        assert!(Uuid::parse_str(RequestId::of(&HeaderMap::new()).as_str()).is_ok());
     }
 }

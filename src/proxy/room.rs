@@ -62,6 +62,14 @@ impl Held {
         Bytes::from_owner(self)
     }
 
+    /// What stands in their place, if anything does, about as long: it keeps their room.
+    pub(super) fn or_replaced(self, text: Option<impl Into<Vec<u8>>>) -> Self {
+        match text {
+            Some(text) => Self { bytes: text.into(), ..self },
+            None => self,
+        }
+    }
+
     /// What is sent instead, about as long as these: it keeps their room.
     pub(super) fn replaced(self, text: impl Into<Vec<u8>>) -> Bytes {
         Self { bytes: text.into(), ..self }.into_bytes()

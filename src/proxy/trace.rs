@@ -23,6 +23,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
 
 use super::record::Record;
+use crate::snapshot::ObjectKey;
 
 /// W3C Trace Context §3.2, §3.3.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -126,11 +127,11 @@ pub(super) fn begin(traces: Option<&Traces>, headers: &mut HeaderMap) -> Span {
 }
 
 /// Begins a call to the EHR within the context that `headers` hold, and puts its own there.
-pub(super) fn call(traces: Option<&Traces>, adapter: &str, headers: &mut HeaderMap) -> Span {
+pub(super) fn call(traces: Option<&Traces>, adapter: &ObjectKey, headers: &mut HeaderMap) -> Span {
     let Some(traces) = traces else { return Span(None) };
     let Some(parent) = take(headers) else { return Span(None) };
     let span = start(traces, "call to the EHR", SpanKind::Client, &parent, headers);
-    span.set([KeyValue::new("hearthgate.adapter", adapter.to_owned())]);
+    span.set([KeyValue::new("hearthgate.adapter", adapter.to_string())]);
     span
 }
 

@@ -5,6 +5,8 @@
 //! host's name has no case, and a scheme's own port may be written or not (RFC 3986 §6.2.2.1, §6.2.3). Any other port is
 //! another place.
 
+use memchr::memmem;
+
 /// A base, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseUrl<'base> {
@@ -65,6 +67,17 @@ impl<'base> BaseUrl<'base> {
         (below.is_empty() || below.starts_with(['/', '?', '#'])).then_some(below)
     }
 
+    /// Whether a URL at or below it may stand anywhere in a JSON text. `false` is certain, and soon known.
+    pub fn may_stand_in(self, text: &[u8]) -> bool {
+        let host = self.host.as_bytes();
+        let is_host = |at: usize| {
+            let rest = text.get(at + 3..).unwrap_or_default();
+            rest.get(..host.len()).is_some_and(|given| given.eq_ignore_ascii_case(host))
+        };
+        // JSON may write a slash as `\/`.
+        memmem::find_iter(text, b"://").any(is_host) || memmem::find(text, br"\/").is_some()
+    }
+
     /// How the inside of a JSON string begins, its slashes unescaped. The base ends before a separator, at the string's end
     /// and before any other escape.
     pub fn beginning(self, text: &[u8]) -> Beginning {
@@ -117,6 +130,23 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn where_no_host_stands_no_url_stands() {
+        let base = BaseUrl::new("https://ehr.example.org/fhir");
+        for text in [
+            "https://ehr.example.org/fhir",
+            "HTTP://EHR.EXAMPLE.ORG/",
+            r"https:\/\/ehr",
+            r"https:/\/ehr",
+            r"https:\//x",
+        ] {
+            assert!(base.may_stand_in(format!("{{\"a\":\"{text}\"}}").as_bytes()), "{text}");
+        }
+        for text in ["", "https://elsewhere.example.org/fhir", "ehr.example.org", "https://ehr.exam", r"a\nb"] {
+            assert!(!base.may_stand_in(format!("{{\"a\":\"{text}\"}}").as_bytes()), "{text}");
+        }
+    }
 
     #[rstest]
     #[case("https://ehr.example.org/fhir", "https://ehr.example.org/fhir/Patient/1", Some("/Patient/1"))]

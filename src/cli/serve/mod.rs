@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::Outcome;
 use super::audit::AuditOptions;
+use super::connections::ConnectionOptions;
 use super::logging::LogOptions;
 use super::platform::PlatformOptions;
 use super::tls::TlsOptions;
@@ -52,6 +53,8 @@ pub(super) struct Serve {
     /// Who registers the activations' keys at the simulated EHR
     #[arg(long, value_enum, default_value = "auto", requires = "sandbox")]
     sandbox_register: Register,
+    #[command(flatten)]
+    connections: ConnectionOptions,
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]

@@ -27,7 +27,7 @@ use crate::control::{Control, ControlHandle, Serving, Tools};
 use crate::outbound::programmed::ProgrammedDocument;
 use crate::outbound::{EhrClient, EhrOutcomes, EhrTokens, SystemClock, programmed};
 use crate::proxy::admin::{Admin, ProbeAnswer};
-use crate::proxy::server::{self, ServerSettings};
+use crate::proxy::server;
 use crate::proxy::tls::TlsFilesError;
 use crate::proxy::trace::TracesError;
 use crate::proxy::{Limits, Metrics, Proxy};
@@ -153,7 +153,7 @@ pub(super) async fn run(arguments: Serve) -> Result<(), ServeError> {
         work.spawn(tls.follow(stop.clone()));
     }
     let ended = stop.clone().cancelled_owned();
-    work.spawn(server::serve_with(public, tls, Arc::new(proxy), ServerSettings::default(), ended));
+    work.spawn(server::serve_with(public, tls, Arc::new(proxy), arguments.connections.settings(), ended));
     let programmed = programmed::follow(published.clone(), outcomes, stop.clone());
     let admin = Admin { pages, ..admin_of(&handle, metrics, told.clone(), programmed, &stop) };
     work.spawn(serve_admin(admin_listener, admin, stop.clone()));

@@ -34,7 +34,7 @@ pub fn secure(statement: &mut Value, snapshot: &Snapshot, gateway: &Gateway) -> 
         }
     }
     if let Some(formats) = members.get_mut("patchFormat") {
-        keep_texts(formats, |format| format == "application/json-patch+json" || media_type::is_json(format));
+        keep_texts(formats, |format| format == media_type::JSON_PATCH || media_type::is_json(format));
         if formats.as_array().is_some_and(Vec::is_empty) {
             members.remove("patchFormat");
         }

@@ -12,7 +12,8 @@ use crate::protocol::form;
 use crate::values::scope::Constraint;
 
 /// What needs no encoding in a query's value; the comma stays, since it separates alternatives.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',');
+pub(super) const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',');
 
 /// A parameter's name may hold a modifier and chains.
 const ENCODED_NAME: &AsciiSet = &ENCODED.remove(b':');

@@ -5,7 +5,7 @@ use http::Method;
 use super::Denial;
 use super::search::{self, Kind};
 use crate::protocol::form;
-use crate::protocol::media_type::{essence, is_json};
+use crate::protocol::media_type::{JSON_PATCH, essence, is_json};
 
 /// The parts of a request that say what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -306,7 +306,7 @@ fn check_body_type(interaction: &Interaction<'_>, parts: &Parts<'_>) -> Result<(
         | Interaction::ConditionalUpdate(_)
         | Interaction::Batch => (given.is_some_and(is_json), "application/fhir+json"),
         Interaction::Patch(_) | Interaction::ConditionalPatch(_) => (
-            given.is_some_and(|given| is_json(given) || given == "application/json-patch+json"),
+            given.is_some_and(|given| is_json(given) || given == JSON_PATCH),
             "application/json-patch+json or application/fhir+json",
         ),
         Interaction::Operation { .. } if *parts.method == Method::POST => {

@@ -16,6 +16,7 @@ mod conditional_reference;
 pub mod constrain;
 pub mod interaction;
 pub mod json;
+pub mod moved_back;
 pub mod parameters;
 pub mod permission;
 pub mod permit;

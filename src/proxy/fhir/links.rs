@@ -245,8 +245,11 @@ fn at_the_ehr(base: &EndpointUrl, link: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
+    use crate::protocol::test_support;
+    use crate::snapshot::ObjectKey;
 
     #[rstest]
     #[case("https://ehr.example.org/fhir?page=2", Some("https://ehr.example.org/fhir?page=2"))]
@@ -271,6 +274,26 @@ mod tests {
     fn links_lead_to_the_ehrs_own_host_only(#[case] link: &str, #[case] expected: Option<&str>) {
         let base = EndpointUrl::parse("https://ehr.example.org/fhir/").unwrap();
         assert_eq!(at_the_ehr(&base, link).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::a_second_before(-1, true)]
+    #[case::to_the_second(0, false)]
+    #[case::a_second_later(1, false)]
+    fn a_link_leads_somewhere_for_seven_days(#[case] seconds: i64, #[case] leads: bool) {
+        let snapshot = test_support::snapshot();
+        let activation = &snapshot.activations[&ObjectKey::new("default", "sync-epic")];
+        let scopes = activation.ceiling.clone();
+        let bearer = Bearer { activation: Arc::clone(activation), scopes, token_id: "1".to_owned(), session: None };
+        let (method, now) = (Method::GET, Timestamp::UNIX_EPOCH);
+        let parts = Parts { method: &method, path: "/Patient", query: None, content_type: None, if_none_exist: None };
+        let links = Links::new(&activation.gateway, &bearer, Asked::new(&parts, None), now);
+        let url = links.seal(Leads::Page, "?page=2");
+        let token = url.strip_prefix(&format!("{}{PREFIX}", activation.gateway.fhir_base)).unwrap();
+        let later = now + Span::new().hours(7 * 24).seconds(seconds);
+        let opened = open(&activation.gateway, &bearer, token, later).map(|link| (link.leads, link.url));
+        let there = format!("{}?page=2", activation.gateway.data_adapter.fhir_base.without_slash());
+        assert_eq!(opened, leads.then_some((Leads::Page, there)));
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Proxy {
         let settings = &adapter.circuit_breaker;
         let admitted = traffic.breaker.admit(settings, self.traffic.now())?;
         let began = Instant::now();
-        let span = trace::call(self.traces.as_ref(), &adapter.key.to_string(), request.headers_mut());
+        let span = trace::call(self.traces.as_ref(), &adapter.key, request.headers_mut());
         let answer = self.ehr_client.send(adapter, request).await;
         span.answered(answer.as_ref().map(Response::status).ok());
         self.metrics.ehr_call(&adapter.key, answer.as_ref().map(Response::status).ok(), began.elapsed());

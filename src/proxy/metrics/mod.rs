@@ -280,28 +280,23 @@ impl Metrics {
         self.ehr_retries.prune(snapshot);
     }
 
-    pub(super) fn request(&self, record: &Record, status: StatusCode, took: Duration) {
-        let gateway = Object(record.gateway.clone());
-        let endpoint = record.endpoint.as_str();
-        let seconds = took.as_secs_f64();
-        let app = Object(record.app.clone());
-        let labels = Latency { gateway: gateway.clone(), app: app.clone(), endpoint };
-        self.latency.with(&labels, |latency| latency.observe(seconds));
-        if let Some(code) = record.code {
-            let labels = Denials { gateway: gateway.clone(), app: app.clone(), code: code.number() };
-            self.denials.with(&labels, |count| {
-                count.inc();
-            });
+    pub(super) fn request(&self, record: Record, status: StatusCode, took: Duration) {
+        let Record { gateway, app, activation, endpoint, code, .. } = record;
+        let endpoint = endpoint.as_str();
+        let latency = Latency { gateway: Object(gateway), app: Object(app), endpoint };
+        self.latency.with(&latency, |latency| latency.observe(took.as_secs_f64()));
+        // The names are handed from one set of labels to the next: each copy of them costs as much as counting does.
+        let Latency { gateway, app, .. } = latency;
+        let requests = Requests { gateway, app, endpoint, status: status.as_u16() };
+        self.requests.with(&requests, increase);
+        let Requests { gateway, app, .. } = requests;
+        if let Some(code) = code {
+            self.denials.with(&Denials { gateway, app, code: code.number() }, increase);
         }
-        if let Some(activation) = &record.activation {
+        if let Some(activation) = activation {
             let labels = ActivationRequests { activation: Object::from(&activation.key), class: class(status) };
-            self.activation_requests.with(&labels, |count| {
-                count.inc();
-            });
+            self.activation_requests.with(&labels, increase);
         }
-        self.requests.with(&Requests { gateway, app, endpoint, status: status.as_u16() }, |count| {
-            count.inc();
-        });
     }
 
     /// `None`: there was no answer.
@@ -312,25 +307,23 @@ impl Metrics {
             Some(_) => status.map_or("failed", class),
             None => "failed",
         };
-        let adapter = Object::from(adapter);
-        self.ehr_latency.with(&AdapterOnly { adapter: adapter.clone() }, |latency| latency.observe(took.as_secs_f64()));
-        self.ehr_calls.with(&EhrCalls { adapter, outcome }, |count| {
-            count.inc();
-        });
+        let latency = AdapterOnly { adapter: Object::from(adapter) };
+        self.ehr_latency.with(&latency, |latency| latency.observe(took.as_secs_f64()));
+        self.ehr_calls.with(&EhrCalls { adapter: latency.adapter, outcome }, increase);
     }
 
     pub(super) fn ehr_retry(&self, adapter: &ObjectKey) {
-        self.ehr_retries.with(&AdapterOnly { adapter: Object::from(adapter) }, |count| {
-            count.inc();
-        });
+        self.ehr_retries.with(&AdapterOnly { adapter: Object::from(adapter) }, increase);
     }
 
     /// `result`: `hit`, `miss` or `failed`.
     pub(super) fn token_use(&self, activation: &ObjectKey, result: &'static str) {
-        self.token_uses.with(&TokenUses { activation: Object::from(activation), result }, |count| {
-            count.inc();
-        });
+        self.token_uses.with(&TokenUses { activation: Object::from(activation), result }, increase);
     }
+}
+
+fn increase(count: &Count) {
+    count.inc();
 }
 
 const fn class(status: StatusCode) -> &'static str {

@@ -23,11 +23,12 @@ pub(in crate::proxy) fn rewritten(whole: &[u8], mut rewriter: Rewriter) -> Resul
 pub(in crate::proxy) struct Rewritten<Inner> {
     inner: Inner,
     rewriter: Option<Rewriter>,
+    has_begun: bool,
 }
 
 impl<Inner> Rewritten<Inner> {
     pub(in crate::proxy) fn new(inner: Inner, rewriter: Rewriter) -> Self {
-        Self { inner, rewriter: Some(rewriter) }
+        Self { inner, rewriter: Some(rewriter), has_begun: false }
     }
 }
 
@@ -39,18 +40,24 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
         loop {
-            let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-            let Some(rewriter) = &mut self.rewriter else { return Poll::Ready(None) };
+            let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
+            let Some(rewriter) = &mut this.rewriter else { return Poll::Ready(None) };
             let mut out = BytesMut::new();
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
+                    let is_first = !std::mem::replace(&mut this.has_begun, true);
+                    if is_first && this.inner.is_end_stream() && rewriter.leaves(&data) {
+                        this.rewriter = None;
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
                     match rewriter.push(&data, &mut out) {
                         Ok(true) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                         Ok(false) => {}
                         Err(error) => {
-                            self.rewriter = None;
+                            this.rewriter = None;
                             return Poll::Ready(Some(Err(error.into())));
                         }
                     }
@@ -58,7 +65,7 @@ where
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
                     rewriter.finish(&mut out);
-                    self.rewriter = None;
+                    this.rewriter = None;
                     if out.is_empty() {
                         return Poll::Ready(None);
                     }

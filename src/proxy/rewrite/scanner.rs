@@ -53,13 +53,31 @@ impl Key {
     }
 }
 
+/// The key under which a container stands; an element of a list stands under the list's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Is(Key),
+    /// It was not looked at: it ends before this byte of the piece that is being skimmed.
+    Before(usize),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Container {
     is_object: bool,
-    /// The key under which it stands.
-    name: Key,
-    /// The key that was read last in it; of an array, its own name.
+    name: Name,
+    /// Of an object, the key that was read last.
     key: Key,
+}
+
+impl Container {
+    fn is_named(self, key: Key) -> bool {
+        self.name == Name::Is(key)
+    }
+
+    /// The name of what stands next in it.
+    const fn name_within(self) -> Name {
+        if self.is_object { Name::Is(self.key) } else { self.name }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +143,11 @@ impl Rewriter {
     pub fn with_pages(mut self, pages: Box<dyn Pages>) -> Self {
         self.pages = Some(pages);
         self
+    }
+
+    /// Whether a body that is all there stays as it is for certain: the base stands nowhere in it.
+    pub fn leaves(&self, whole: &[u8]) -> bool {
+        self.pages.is_none() && !BaseUrl::new(&self.from).may_stand_in(whole)
     }
 
     /// Takes the next piece. Either it may be passed on as it is (`true`; nothing was added to `out`), or what can be
@@ -204,7 +227,8 @@ impl Rewriter {
                         piece.at = before;
                         self.link = Some(PageLink { paged, depth: self.frames.len(), text: Vec::with_capacity(256) });
                     }
-                    self.open(is_object)?;
+                    let name = self.frames.last().map_or(Name::Is(Key::Resource), |frame| frame.name_within());
+                    self.open(is_object, name)?;
                 }
                 b'}' | b']' => {
                     self.close();
@@ -223,16 +247,14 @@ impl Rewriter {
     }
 
     /// An object or a list begins.
-    fn open(&mut self, is_object: bool) -> Result<(), Unrewritable> {
+    fn open(&mut self, is_object: bool, name: Name) -> Result<(), Unrewritable> {
         if self.frames.len() >= MAXIMUM_DEPTH {
             return Err(Unrewritable::TooDeep);
         }
         if is_object && self.is_among_entries() {
             self.entries += 1;
         }
-        let name = self.frames.last().map_or(Key::Resource, |frame| frame.key);
-        let key = if is_object { Key::Other } else { name };
-        self.frames.push(Container { is_object, name, key });
+        self.frames.push(Container { is_object, name, key: Key::Other });
         self.expects_key = is_object;
         Ok(())
     }
@@ -249,15 +271,13 @@ impl Rewriter {
             return None;
         }
         let [above @ .., resource, list] = self.frames.as_slice() else { return None };
-        let is_link = resource.is_object && resource.name == Key::Resource && resource.key == Key::Link;
-        if !is_link || list.is_object {
+        let is_link = !list.is_object && list.is_named(Key::Link);
+        if !is_link || !resource.is_object || !resource.is_named(Key::Resource) {
             return None;
         }
         Some(match above {
             [] => Paged::Answer,
-            [root, entries, entry]
-                if root.is_object && root.key == Key::Entry && !entries.is_object && entry.key == Key::Resource =>
-            {
+            [root, entries, _] if root.is_object && !entries.is_object && entries.is_named(Key::Entry) => {
                 Paged::Entry(self.entries.saturating_sub(1))
             }
             _ => Paged::Within,
@@ -266,7 +286,7 @@ impl Rewriter {
 
     fn is_among_entries(&self) -> bool {
         matches!(self.frames.as_slice(), [root, entries]
-            if root.is_object && root.key == Key::Entry && !entries.is_object)
+            if root.is_object && !entries.is_object && entries.is_named(Key::Entry))
     }
 
     fn end_link(&mut self, piece: &mut Piece<'_>) -> Result<(), Unrewritable> {
@@ -303,10 +323,12 @@ impl Rewriter {
 
     fn is_place(&self) -> bool {
         self.link.is_none()
-            && self.frames.last().is_some_and(|frame| match frame.key {
-                Key::Place => true,
-                Key::Url => !matches!(frame.name, Key::Extension | Key::Resource),
-                Key::Extension | Key::Resource | Key::Link | Key::Entry | Key::Other => false,
+            && self.frames.last().is_some_and(|frame| match frame.name_within() {
+                Name::Is(Key::Place) => true,
+                Name::Is(Key::Url) => !frame.is_named(Key::Extension) && !frame.is_named(Key::Resource),
+                Name::Is(Key::Extension | Key::Resource | Key::Link | Key::Entry | Key::Other) | Name::Before(_) => {
+                    false
+                }
             })
     }
 

@@ -268,6 +268,44 @@ async fn what_was_read_here_is_written_back_there(#[case] length: usize) {
 }
 
 #[tokio::test]
+async fn what_was_read_here_is_asked_for_there() {
+    let setup = Setup::new().await;
+    let token = setup.token_at("epic").await;
+    let (here, there) = ("https://gate.example.org/default/epic/fhir", format!("{}/fhir", setup.ehr.url));
+    let encoded = here.replace(':', "%3A").replace('/', "%2F");
+    let query = |base: &str| format!("code=http://loinc.org%7C8867-4&subject={base}/Patient/1,{base}/Patient/2&x=b+c'");
+    for asked in [query(here), query(&encoded)] {
+        setup.get(&format!("/epic/fhir/Observation?{asked}"), &token).await;
+        assert_eq!(setup.ehr.reached().pop().unwrap().target, format!("/fhir/Observation?{}", query(&there)));
+
+        let bearer = format!("Bearer {token}");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        setup.ask("POST", "/epic/fhir/Observation/_search", &[("authorization", &bearer), form], &asked).await;
+        let reached = setup.ehr.reached().pop().unwrap();
+        assert_eq!((reached.target.as_str(), &reached.body), ("/fhir/Observation/_search", &query(&there).into()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_here_is_patched_in_there() {
+    let setup = Setup::new().await;
+    let token = setup.token_at("epic").await;
+    let patch = |base: &str| {
+        format!(
+            r#"[ {{"op": "replace", "path": "/participant/0/actor/reference", "value": "{base}/Patient/1"}},
+            {{"op": "add", "path": "/participant/-", "value": {{"actor": {{"reference": "{base}/Patient/2"}}}}}},
+            {{"op": "add", "path": "/extension/0/valueDecimal", "value": 1.00}} ]"#
+        )
+    };
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json-patch+json")];
+    let here = patch("https://gate.example.org/default/epic/fhir");
+    let answer = setup.ask("PATCH", "/epic/fhir/Appointment/1", &headers, &here).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    assert_eq!(setup.ehr.only().body, patch(&format!("{}/fhir", setup.ehr.url)));
+}
+
+#[tokio::test]
 async fn the_entries_of_a_batch_are_written_back_there_too() {
     let setup = Setup::new().await;
     let token = format!("Bearer {}", setup.token_at("epic").await);

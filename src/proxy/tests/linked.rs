@@ -1,6 +1,6 @@
 //! Links that the gateway seals: the pages of a search, and exports from their start to their files.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -267,6 +267,37 @@ async fn an_export_goes_through_the_gateway_from_start_to_end(#[case] needs_toke
     assert_eq!(setup.ask("DELETE", &job, &[("authorization", &bearer)], "").await.status, 202);
     let last = setup.ehr.reached().pop().unwrap();
     assert_eq!((last.method.as_str(), last.target.as_str()), ("DELETE", "/bulk/jobs/1"));
+}
+
+/// Nothing is kept about jobs here: what the EHR forgot is gone.
+#[tokio::test]
+async fn an_export_that_was_ended_is_gone_as_the_ehr_says() {
+    let ended = AtomicBool::new(false);
+    let running = exporting(true);
+    let ehr = Ehr::answering(move |reached| match (reached.method.as_str(), reached.target.as_str()) {
+        (_, "/bulk/jobs/1") if ended.load(Ordering::Relaxed) => {
+            let outcome = json!({"resourceType": "OperationOutcome",
+                "issue": [{"severity": "error", "code": "not-found", "diagnostics": "no such job"}]});
+            fhir_json(404, &outcome.to_string())
+        }
+        ("DELETE", "/bulk/jobs/1") => {
+            ended.store(true, Ordering::Relaxed);
+            answer(202, &[], "")
+        }
+        _ => running(reached),
+    });
+    let operations = json!(["$export"]);
+    let setup = Setup::in_front_of(ehr.await, |world| world.set("Gateway", "epic", "operations", operations)).await;
+    let token = setup.token_at("epic").await;
+    let started = setup.get("/epic/fhir/$export?_type=Patient", &token).await;
+    let job = path(started.header("content-location").unwrap()).to_owned();
+    assert_eq!(setup.get(&job, &token).await.status, 202);
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    assert_eq!(setup.ask("DELETE", &job, &headers, "").await.status, 202);
+    let asked = setup.get(&job, &token).await;
+    assert_eq!((asked.status, &asked.json()["issue"][0]["diagnostics"]), (404, &json!("no such job")));
+    assert_eq!(setup.ask("DELETE", &job, &headers, "").await.status, 404, "there is none to end any more");
 }
 
 #[tokio::test]

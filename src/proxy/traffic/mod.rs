@@ -4,11 +4,11 @@ mod admission;
 mod rates;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 
 use self::admission::Admission;
@@ -36,9 +36,16 @@ pub(super) struct AdapterTraffic {
     pub(super) admission: Arc<Admission>,
     /// Until when it asked not to be called, by the activation's UID; the empty one stands for everybody.
     pauses: Mutex<HashMap<String, Duration>>,
-    /// By how many seconds its clock is ahead of ours, once an answer told.
-    skew: AtomicI64,
-    skew_known: AtomicBool,
+    clock: Mutex<EhrClock>,
+}
+
+/// What an EHR's answers tell of its clock.
+#[derive(Debug, Default)]
+struct EhrClock {
+    /// The `Date` that was last read, and our second then: a busy EHR says the same many times a second.
+    read: Option<(HeaderValue, i64)>,
+    /// By how many seconds it is ahead of ours, once an answer told.
+    skew: Option<i64>,
 }
 
 /// The EHR asked for a pause that is not over.
@@ -112,13 +119,18 @@ impl AdapterTraffic {
 
     /// Reads the EHR's clock off an answer.
     pub(super) fn note_date(&self, headers: &HeaderMap, now: Timestamp) {
-        let Some(skew) = clock_skew(headers, now) else { return };
-        self.skew.store(skew, Ordering::Relaxed);
-        self.skew_known.store(true, Ordering::Relaxed);
+        let Some(date) = headers.get(DATE) else { return };
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if clock.read.as_ref().is_some_and(|(known, second)| known == date && *second == now.as_second()) {
+            return;
+        }
+        if let Some(skew) = clock_skew(headers, now) {
+            *clock = EhrClock { read: Some((date.clone(), now.as_second())), skew: Some(skew) };
+        }
     }
 
     /// By how many seconds the EHR's clock is ahead of ours.
     pub(super) fn skew(&self) -> Option<i64> {
-        self.skew_known.load(Ordering::Relaxed).then(|| self.skew.load(Ordering::Relaxed))
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).skew
     }
 }

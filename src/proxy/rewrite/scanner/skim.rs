@@ -1,11 +1,12 @@
 //! The fast way from one place to the next: 64 bytes at a look, of which only brackets outside strings and the beginnings
-//! of strings that may be URLs are stopped at. What the scanner must know at such a stop stands right before it.
+//! of strings that may be URLs are stopped at. What the scanner must know at such a stop stands right before it. Under
+//! which key a container stands is looked at only where something depends on it, and before the scanner takes over.
 //!
-//! Measured: three times as fast as going from string to string.
+//! Measured: several times as fast as going from string to string.
 
 use wide::u8x16;
 
-use super::{Key, Piece, Rewriter, State, Unrewritable};
+use super::{Container, Key, Name, Piece, Rewriter, State, Unrewritable};
 
 /// Shorter rests are not worth it.
 const WORTH: usize = 512;
@@ -15,8 +16,10 @@ const WORTH: usize = 512;
 struct Bits {
     quotes: u64,
     backslashes: u64,
-    /// `{`, `}`, `[` and `]`.
-    brackets: u64,
+    /// `{` and `[`.
+    opens: u64,
+    /// `}` and `]`.
+    closes: u64,
     /// `h` and `H`, with which URLs begin.
     beginnings: u64,
 }
@@ -31,7 +34,8 @@ impl Bits {
             let at = |of: u8x16, wanted: u8| u64::from(of.simd_eq(u8x16::splat(wanted)).to_bitmask()) << (16 * index);
             bits.quotes |= at(bytes, b'"');
             bits.backslashes |= at(bytes, b'\\');
-            bits.brackets |= at(folded, b'{') | at(folded, b'}');
+            bits.opens |= at(folded, b'{');
+            bits.closes |= at(folded, b'}');
             bits.beginnings |= at(folded, b'h');
         }
         bits
@@ -101,61 +105,121 @@ impl Rewriter {
         if floor < piece.skim_from || rest.len() < WORTH {
             return Ok(());
         }
-        let blocks = rest.as_chunks::<64>().0;
-        piece.skim_from = floor + 64 * blocks.len();
+        piece.skim_from = self.stops(piece, floor, rest.as_chunks().0)?;
+        for index in 0..self.frames.len() {
+            self.name(index, piece.input, floor);
+        }
+        Ok(())
+    }
+
+    /// Goes from stop to stop. The byte from which on to skim again.
+    fn stops(&mut self, piece: &mut Piece<'_>, floor: usize, blocks: &[[u8; 64]]) -> Result<usize, Unrewritable> {
         let mut carried = Carried::default();
+        let mut is_first = true;
         for (index, block) in blocks.iter().enumerate() {
             let bits = Bits::of(block);
             let quotes = carried.unescaped(&bits);
             let within = carried.within_strings(quotes);
             // Of the last quote, what follows is in the next block.
             let urls = quotes & within & ((bits.beginnings >> 1) | (1 << 63));
-            let mut stops = (bits.brackets & !within) | urls;
+            let (opens, closes) = (bits.opens & !within, bits.closes & !within);
+            let mut stops = opens | closes | urls;
             while stops != 0 {
                 let at = floor + 64 * index + stops.trailing_zeros() as usize;
-                stops &= stops - 1;
-                if !self.stop(piece, floor, at)? {
-                    piece.skim_from = at;
-                    return Ok(());
+                let stop = stops & stops.wrapping_neg();
+                stops ^= stop;
+                if closes & stop != 0 {
+                    piece.at = at + 1;
+                    self.state = State::Outside;
+                    self.close();
+                    is_first = false;
+                    continue;
                 }
+                let goes_on = if opens & stop != 0 {
+                    self.opens(piece, floor, at, is_first)?
+                } else {
+                    self.may_be_url(piece, floor, at)
+                };
+                if !goes_on {
+                    return Ok(at);
+                }
+                is_first = false;
             }
         }
-        Ok(())
+        Ok(floor + 64 * blocks.len())
     }
 
-    /// Stands at a bracket, or at the beginning of a string that may be a URL. False: the scanner is to go on here.
-    fn stop(&mut self, piece: &mut Piece<'_>, floor: usize, at: usize) -> Result<bool, Unrewritable> {
-        let Some(byte) = piece.input.get(at) else { return Ok(false) };
-        match byte {
-            b'}' | b']' => {
-                piece.at = at + 1;
-                self.state = State::Outside;
-                self.close();
-                Ok(true)
-            }
-            b'{' | b'[' => {
-                self.find_key(piece.input, floor, at);
-                if *byte == b'{' && self.page_link().is_some() {
-                    (piece.at, self.state, self.expects_key) = (at, State::Outside, false);
-                    return Ok(false);
-                }
-                piece.at = at + 1;
-                self.state = State::Outside;
-                self.open(*byte == b'{')?;
-                Ok(true)
-            }
-            _ => {
-                if !self.find_key(piece.input, floor, at) || !self.is_place() {
-                    return Ok(true);
-                }
-                (piece.at, self.state, self.expects_key) = (at + 1, State::Beginning, false);
-                if piece.input.len() - piece.at <= self.window() {
-                    return Ok(false);
-                }
-                self.beginning(piece);
-                Ok(true)
+    /// Stands at the beginning of an object or a list. False: the scanner is to go on here.
+    fn opens(&mut self, piece: &mut Piece<'_>, floor: usize, at: usize, is_first: bool) -> Result<bool, Unrewritable> {
+        // Before the first stop may stand what the scanner has read already.
+        if is_first {
+            self.find_key(piece.input, floor, at);
+        }
+        let is_object = piece.input.get(at) == Some(&b'{');
+        let name = match self.frames.last() {
+            None => Name::Is(Key::Resource),
+            Some(frame) if frame.is_object && !is_first => Name::Before(at),
+            Some(frame) => frame.name_within(),
+        };
+        if is_object && self.is_of_interest(piece.input, floor) && self.page_link().is_some() {
+            (piece.at, self.state, self.expects_key) = (at, State::Outside, false);
+            return Ok(false);
+        }
+        piece.at = at + 1;
+        self.state = State::Outside;
+        self.open(is_object, name)?;
+        Ok(true)
+    }
+
+    /// Stands at the beginning of a string that begins as URLs do. False: the scanner is to go on here.
+    fn may_be_url(&mut self, piece: &mut Piece<'_>, floor: usize, at: usize) -> bool {
+        if !self.find_key(piece.input, floor, at) {
+            return true;
+        }
+        if let Some(last) = self.frames.len().checked_sub(1)
+            && self.frames.last().is_some_and(|frame| !frame.is_object || frame.key == Key::Url)
+        {
+            self.name(last, piece.input, floor);
+        }
+        if !self.is_place() {
+            return true;
+        }
+        (piece.at, self.state, self.expects_key) = (at + 1, State::Beginning, false);
+        if piece.input.len() - piece.at <= self.window() {
+            return false;
+        }
+        self.beginning(piece);
+        true
+    }
+
+    /// Whether an object that begins now may be an entry of a Bundle, or a link in a list of them. Then all names above
+    /// it are known.
+    fn is_of_interest(&mut self, input: &[u8], floor: usize) -> bool {
+        let Some(last) = self.frames.len().checked_sub(1) else { return false };
+        if self.frames.last().is_none_or(|list| list.is_object) {
+            return false;
+        }
+        let is_of_interest = matches!(self.name(last, input, floor), Key::Link | Key::Entry);
+        if is_of_interest {
+            for index in 0..last {
+                self.name(index, input, floor);
             }
         }
+        is_of_interest
+    }
+
+    /// Under which key the container of that number stands.
+    fn name(&mut self, index: usize, input: &[u8], floor: usize) -> Key {
+        let Some(Container { name, .. }) = self.frames.get_mut(index) else { return Key::Other };
+        let key = match *name {
+            Name::Is(key) => return key,
+            Name::Before(at) => match before(input.get(floor..at).unwrap_or_default()) {
+                Before::Key(key) => key,
+                Before::Colon | Before::Other | Before::Nothing => Key::Other,
+            },
+        };
+        *name = Name::Is(key);
+        key
     }
 
     /// Notes the key of a value that begins there. False: what begins there is a key itself.
