@@ -256,8 +256,8 @@ impl Actor {
         make: impl FnOnce() -> Result<Made, make::MakeError> + Send + 'static,
     ) -> Result<Made, KeyFailure> {
         let _turn = self.generating.acquire().await;
-        let made = tokio::task::spawn_blocking(make).await;
-        Ok(made.map_err(|_| KeyFailure::Interrupted)??)
+        let material = tokio::task::spawn_blocking(make).await;
+        Ok(material.map_err(|_| KeyFailure::Interrupted)??)
     }
 
     /// A Secret of the key's name. A foreign one is delivered all the same: the compiler tells whose it is.

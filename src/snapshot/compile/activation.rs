@@ -10,7 +10,7 @@ use super::super::report::{ActivationDetail, Detail};
 use super::super::{Activation, App, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::authentication::{self, Checked};
-use super::key_pair::{self, Request, Share};
+use super::key_pair::{self, PairReads, Request, Share};
 use super::lookup::Lookup;
 use super::memory::{ActivationInputs, Memory, PairMembers, Reads, Settled};
 use super::scopes::{Ceiling, lower};
@@ -190,7 +190,7 @@ fn remember(
     memory: &mut Memory,
     anew: Vec<Anew<'_>>,
     activations: &BTreeMap<ObjectKey, Arc<Activation>>,
-    (pairs, reads): (&BTreeMap<ObjectKey, Arc<KeyPair>>, BTreeMap<ObjectKey, (usize, Reads)>),
+    (pairs, reads): (&BTreeMap<ObjectKey, Arc<KeyPair>>, PairReads),
     reports: &mut Reports<'_>,
 ) {
     let shares: BTreeMap<ObjectKey, Arc<PairMembers>> = reads

@@ -55,9 +55,9 @@ pub(super) fn all<'resources>(
             // What is wrong with its adapter is not among the inputs.
             None => {
                 memory.gateways.forget(key);
-                let made = make();
+                let checked = make();
                 lookup.take_reads();
-                made
+                checked
             }
         };
         if report.finding(Group::Accepted).is_none() {

@@ -50,9 +50,11 @@ pub(super) struct Settled {
     pub(super) pairs: BTreeMap<ObjectKey, Arc<KeyPair>>,
     pub(super) shares: BTreeMap<ObjectKey, Share>,
     pub(super) findings: Vec<(ObjectKey, Finding)>,
-    /// By pair: how many asked for it, and what was read for it.
-    pub(super) reads: BTreeMap<ObjectKey, (usize, Reads)>,
+    pub(super) reads: PairReads,
 }
+
+/// By pair: how many asked for it, and what was read for it.
+pub(super) type PairReads = BTreeMap<ObjectKey, (usize, Reads)>;
 
 impl Request<'_> {
     /// Namespace, and the pair's name.

@@ -16,8 +16,8 @@ use crate::api;
 /// What was made of the objects of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) data_adapters: Known<Arc<api::DataAdapter>, (Option<Arc<DataAdapter>>, Arc<Report>)>,
-    pub(super) gateways: Known<GatewayInputs, (Arc<str>, Option<Arc<Gateway>>, Arc<Report>)>,
+    pub(super) data_adapters: Known<Arc<api::DataAdapter>, CheckedAdapter>,
+    pub(super) gateways: Known<GatewayInputs, CheckedGateway>,
     pub(super) apps: Known<Arc<api::App>, (Arc<App>, Arc<Report>)>,
     pub(super) activations: Known<ActivationInputs, Settled>,
     /// The activations that were made anew by the last compilation.
@@ -33,6 +33,12 @@ impl Memory {
         }
     }
 }
+
+/// An adapter, if it is usable, and what is told of it.
+type CheckedAdapter = (Option<Arc<DataAdapter>>, Arc<Report>);
+
+/// A gateway's issuer, what would be served, and what is told before it is known who has its URL.
+type CheckedGateway = (Arc<str>, Option<Arc<Gateway>>, Arc<Report>);
 
 /// What a gateway is made of: its object, a usable adapter, and the revision that signs.
 pub(super) type GatewayInputs = (Arc<api::Gateway>, Arc<DataAdapter>, Option<u32>);
@@ -135,13 +141,13 @@ impl<Inputs: Same, Made: Clone> Known<Inputs, Made> {
         inputs: Inputs,
         make: impl FnOnce() -> Made,
     ) -> Made {
-        if let Some(made) = self.recall(lookup, key, &inputs) {
-            return made.clone();
+        if let Some(known) = self.recall(lookup, key, &inputs) {
+            return known.clone();
         }
         lookup.take_reads();
-        let made = make();
-        self.remember(key, inputs, lookup.take_reads(), made.clone());
-        made
+        let new = make();
+        self.remember(key, inputs, lookup.take_reads(), new.clone());
+        new
     }
 
     /// Forgets objects that are gone.
