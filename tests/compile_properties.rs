@@ -25,7 +25,7 @@ use hearthgate::api;
 use hearthgate::snapshot::digest::Digests;
 use hearthgate::snapshot::resources::{Observed, Rejection, Secret, SecretUse};
 use hearthgate::snapshot::{
-    Kind, ObjectKey, ObjectReference, Platform, Published, Report, Resources, Snapshot, compile,
+    Compiler, Kind, ObjectKey, ObjectReference, Platform, Published, Report, Resources, Snapshot, compile,
 };
 use hearthgate::values::code::Code;
 use hearthgate::values::key::{Certificate, GatewayIdentity, PairIdentity, PairKind, file};
@@ -37,7 +37,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use scale::Fleet;
 use serde_json::{Value, json};
 
@@ -503,11 +503,7 @@ impl World {
 
     /// Everything that is served and told, as text.
     fn text(&self) -> String {
-        let (snapshot, reports) = self.compile();
-        let now = "2026-06-01T00:00:00Z".parse().unwrap();
-        let verdicts: Vec<_> = reports.iter().map(|report| report.at(now)).collect();
-        let digests: Vec<_> = self.digests().iter().map(|(object, digest)| format!("{object} {digest}")).collect();
-        json!([snapshot.view(), reports, verdicts, digests]).to_string()
+        text(self.compile())
     }
 
     fn platform(&self) -> Platform {
@@ -520,8 +516,59 @@ impl World {
     }
 }
 
-fn digests((snapshot, reports): (Snapshot, Vec<Report>)) -> Arc<Digests> {
+fn digests<Told: Into<Arc<Report>>>((snapshot, reports): (Snapshot, Vec<Told>)) -> Arc<Digests> {
     Published::new(snapshot, reports, Vec::new()).digests()
+}
+
+/// Everything that is served and told, as text.
+fn text<Told: Into<Arc<Report>>>((snapshot, reports): (Snapshot, Vec<Told>)) -> String {
+    let reports: Vec<Arc<Report>> = reports.into_iter().map(Into::into).collect();
+    let now = "2026-06-01T00:00:00Z".parse().unwrap();
+    let verdicts: Vec<_> = reports.iter().map(|report| report.at(now)).collect();
+    let told: Vec<Report> = reports.iter().map(|report| Report::clone(report)).collect();
+    let view = snapshot.view();
+    let digests = digests((snapshot, reports));
+    let digests: Vec<_> = digests.iter().map(|(object, digest)| format!("{object} {digest}")).collect();
+    json!([view, told, verdicts, digests]).to_string()
+}
+
+/// What chance changes.
+struct Chance(TestRng);
+
+impl Chance {
+    fn one_in(&mut self, many: u32) -> bool {
+        self.0.next_u32().is_multiple_of(many)
+    }
+
+    /// Some of what is there goes, or becomes what it is elsewhere; what is only elsewhere may come.
+    fn edit<Key: Clone + Ord, Value: Clone>(
+        &mut self,
+        here: &mut BTreeMap<Key, Value>,
+        elsewhere: &BTreeMap<Key, Value>,
+    ) {
+        let keys: BTreeSet<Key> = here.keys().chain(elsewhere.keys()).cloned().collect();
+        for key in keys {
+            match elsewhere.get(&key) {
+                Some(other) if self.one_in(8) => drop(here.insert(key, other.clone())),
+                Some(_) | None if self.one_in(16) => drop(here.remove(&key)),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn edit_all(&mut self, here: &mut Resources, elsewhere: &Resources) {
+        self.edit(&mut here.data_adapters, &elsewhere.data_adapters);
+        self.edit(&mut here.gateways, &elsewhere.gateways);
+        self.edit(&mut here.apps, &elsewhere.apps);
+        self.edit(&mut here.activations, &elsewhere.activations);
+        self.edit(&mut here.secrets, &elsewhere.secrets);
+        self.edit(&mut here.config_maps, &elsewhere.config_maps);
+        self.edit(&mut here.observed.activations, &elsewhere.observed.activations);
+        self.edit(&mut here.observed.gateways, &elsewhere.observed.gateways);
+        if self.one_in(4) {
+            here.rejections.clone_from(&elsewhere.rejections);
+        }
+    }
 }
 
 /// Kids that a pair publishes.
@@ -539,6 +586,27 @@ fn with_fault(mut object: Value) -> Value {
     };
     object["spec"][field] = value;
     object
+}
+
+proptest! {
+    // Each is sixteen compilations.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_compiled_after_edits_is_what_a_first_compilation_gives(worlds in vec(world(), 2..5), seed in any::<[u8; 32]>()) {
+        let mut chance = Chance(TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+        let (mut resources, platform) = (worlds[0].resources(), worlds[0].platform());
+        let mut compiler = Compiler::new(platform.clone());
+        let mut terse = Compiler::new(platform.clone()).without_reports();
+        for world in worlds.iter().cycle().take(8) {
+            chance.edit_all(&mut resources, &world.resources());
+            let expected = digests(compile(&resources, &platform));
+            let (snapshot, reports) = terse.compile(&resources);
+            prop_assert_eq!(snapshot.view(), compile(&resources, &platform).0.view());
+            prop_assert_eq!(Published::new(snapshot, reports, Vec::new()).digests(), expected);
+            prop_assert_eq!(text(compiler.compile(&resources)), text(compile(&resources, &platform)));
+        }
+    }
 }
 
 proptest! {
@@ -722,6 +790,29 @@ proptest! {
             prop_assert_eq!(report.at(now), report.at(before));
         }
     }
+}
+
+/// Or else compiling what has not changed would be no less work than compiling it for the first time.
+#[test]
+fn an_edit_among_many_leaves_the_others_the_very_ones_they_were() {
+    let fleet = Fleet::of(100);
+    let (mut resources, mut compiler) = (fleet.resources(), Compiler::new(Fleet::platform()));
+    let (before, _) = compiler.compile(&resources);
+    let (key, edited) = resources.activations.first_key_value().map(|(key, own)| (key.clone(), own.clone())).unwrap();
+    let mut edited = Arc::unwrap_or_clone(edited);
+    edited.spec.scopes = Some(vec!["system/Patient.r".into()]);
+    resources.activations.insert(key.clone(), Arc::new(edited));
+    let (after, _) = compiler.compile(&resources);
+    let pair = after.activations[&key].ehr_authentication.key_pair().unwrap().0.key.clone();
+    let mut anew = BTreeSet::new();
+    for (key, activation) in &after.activations {
+        if !Arc::ptr_eq(activation, &before.activations[key]) {
+            anew.insert(activation.ehr_authentication.key_pair().unwrap().0.key.clone());
+        }
+    }
+    assert_eq!(anew, BTreeSet::from([pair]), "nothing but what shares its key pair");
+    assert!(after.apps.iter().all(|(key, app)| Arc::ptr_eq(app, &before.apps[key])));
+    assert!(after.gateways.iter().all(|(key, gateway)| Arc::ptr_eq(gateway, &before.gateways[key])));
 }
 
 /// Neither the spec nor the report says anything of it, and yet a replica that has not heard of it serves otherwise.

@@ -125,7 +125,7 @@ async fn run(arguments: Operate) -> Result<(), OperateError> {
     let listener = listen("--admin-listen", address).await?;
 
     let resources = KubernetesSource::new(cluster.client.clone(), cluster.namespaces.clone()).start(stop.clone());
-    let compiler = Publisher::new(platform.clone());
+    let compiler = Publisher::new(platform.clone()).unhurried();
     let published = compiler.subscribe();
     let read = resources.clone();
     work.spawn(compiler.run(resources));

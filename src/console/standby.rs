@@ -1,5 +1,7 @@
 //! What can be told where nobody has asked the world outside: by an operator that stands by, and in the first moment.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -11,7 +13,7 @@ use crate::snapshot::{Kind, Report};
 use crate::values::code::Code;
 
 /// The objects with what follows from resources alone; `Ready` is unknown.
-pub fn status(reports: &[Report], now: Timestamp) -> LiveStatus {
+pub fn status(reports: &[Arc<Report>], now: Timestamp) -> LiveStatus {
     let ours = reports.iter().filter(|report| !matches!(report.object.kind, Kind::Secret | Kind::ConfigMap));
     LiveStatus { objects: ours.map(|report| object(report, now)).collect(), ..LiveStatus::default() }
 }
@@ -81,7 +83,9 @@ mod tests {
         let report = |name: &str, findings: Vec<Finding>| {
             let detail = Detail::App { client_id: format!("id of {name}"), suspended: false };
             let object = ObjectReference::new(Kind::App, ObjectKey::new("north", name));
-            Report { findings, ..Report::new(object, "uid", 3, detail) }
+            let mut report = Report::new(object, "uid", 3, detail);
+            report.findings = findings;
+            Arc::new(report)
         };
         let broken = Finding::new(Code::SecretNotFound, "spec.clientSecrets[0]", "there is no Secret");
         let status = status(&[report("broken", vec![broken]), report("fine", vec![])], Timestamp::UNIX_EPOCH);

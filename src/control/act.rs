@@ -21,6 +21,12 @@ use crate::values::url::{AddressPolicy, EndpointUrl};
 /// How many questions to the world outside may be under way at once.
 const QUESTIONS_AT_ONCE: usize = 32;
 
+/// How many keys are made at once: one, or of many cores a quarter.
+fn generated_at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 4).max(1)
+}
+
 /// How long the EHR's SMART configuration may take when the reason of a refusal is looked for.
 const EXAMINATION_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,8 +37,10 @@ pub struct Actor {
     client: EhrClient,
     tokens: EhrTokens,
     clock: Arc<dyn Clock>,
-    /// One at a time: making keys is heavy, and requests are being served meanwhile.
+    /// Keys under way: while one is being made, another is asked for and kept.
     making: Arc<Semaphore>,
+    /// Making keys is heavy, and requests are being served meanwhile.
+    generating: Arc<Semaphore>,
     asking: Arc<Semaphore>,
 }
 
@@ -123,8 +131,10 @@ enum KeyFailure {
 impl Actor {
     /// Acts through this sink, and asks through these.
     pub fn new(sink: Arc<dyn Sink>, client: EhrClient, tokens: EhrTokens, clock: Arc<dyn Clock>) -> Self {
-        let (making, asking) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(QUESTIONS_AT_ONCE)));
-        Self { sink, client, tokens, clock, making, asking }
+        let at_once = generated_at_once();
+        let turns = |count| Arc::new(Semaphore::new(count));
+        let (making, generating, asking) = (turns(at_once + 1), turns(at_once), turns(QUESTIONS_AT_ONCE));
+        Self { sink, client, tokens, clock, making, generating, asking }
     }
 
     /// Carries out one action when its turn comes, against what is compiled by then.
@@ -226,8 +236,7 @@ impl Actor {
             return self.adopt_pair(&identity, existing);
         }
         let (kind, now) = (identity.kind, self.clock.now());
-        let made = tokio::task::spawn_blocking(move || make::make_pair(kind, &common_name, now)).await;
-        let material = made.map_err(|_| KeyFailure::Interrupted)??;
+        let material = self.generate(move || make::make_pair(kind, &common_name, now)).await?;
         let secret = pair_secret(namespace, &identity, material);
         match store.create(&secret).await? {
             Created::New => {
@@ -240,6 +249,15 @@ impl Actor {
             }
             Created::AlreadyExists(existing) => self.adopt_pair(&identity, *existing),
         }
+    }
+
+    async fn generate<Made: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<Made, make::MakeError> + Send + 'static,
+    ) -> Result<Made, KeyFailure> {
+        let _turn = self.generating.acquire().await;
+        let material = tokio::task::spawn_blocking(make).await;
+        Ok(material.map_err(|_| KeyFailure::Interrupted)??)
     }
 
     /// A Secret of the key's name. A foreign one is delivered all the same: the compiler tells whose it is.
@@ -269,8 +287,7 @@ impl Actor {
         if let Some(existing) = store.get(namespace, &identity.secret_name()).await? {
             return adopt_gateway(identity, existing);
         }
-        let made = tokio::task::spawn_blocking(make::make_gateway_keys).await;
-        let secret = gateway_secret(namespace, identity, made.map_err(|_| KeyFailure::Interrupted)??);
+        let secret = gateway_secret(namespace, identity, self.generate(make::make_gateway_keys).await?);
         match store.create(&secret).await? {
             Created::New => {
                 tracing::info!(

@@ -38,12 +38,14 @@ use self::status::LAST_HANDLED_PROBE;
 pub use self::status::{ObjectStatus, Serving, Statuses};
 use crate::outbound::{Clock, EhrClient, EhrTokens};
 use crate::snapshot::{Kind, ObjectKey, ObjectReference, Published};
+use crate::values::pace::Pace;
 
 /// Between two passes: what happens together is told together.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// Thinking takes a quarter of the time at most, however many objects there are. Waiting for an API server to take what
-/// was thought is none of it: thousands of statuses take minutes to write, and there would be nothing done after that.
-const PAUSE_FOR_EACH_PASS: u32 = 3;
+/// Thinking takes a quarter of the time at most, however many objects there are, and less while something happens all
+/// the time. Waiting for an API server to take what was thought is none of it: thousands of statuses take minutes to
+/// write, and there would be nothing done after that.
+const PACE: Pace = Pace::new(3, 40, Duration::from_secs(1));
 /// Without anything to do: time may pass differently than planned (a machine that slept, a clock that was set).
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -150,6 +152,7 @@ impl Control {
         let mut serving = tools.serving.clone();
         let mut work: JoinSet<Finished> = JoinSet::new();
         let mut state = State { recorded, is_written: true, ..State::default() };
+        let (mut pace, mut waited) = (PACE, Duration::ZERO);
         loop {
             let mut thought = Duration::ZERO;
             let published = inputs.borrow_and_update().clone();
@@ -169,7 +172,7 @@ impl Control {
                 None => None,
             };
             // Whatever happens meanwhile is gathered for the next pass.
-            let pause = SHORTEST_PAUSE.max(thought.saturating_mul(PAUSE_FOR_EACH_PASS));
+            let pause = SHORTEST_PAUSE.max(pace.pause(waited, thought));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => break,
@@ -179,6 +182,7 @@ impl Control {
                 (false, true) => until(next, tools.clock.now()),
                 (false, false) => Duration::from_secs(1),
             };
+            let waiting_since = Instant::now();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 changed = inputs.changed() => if changed.is_err() { break },
@@ -188,6 +192,7 @@ impl Control {
                 Some(probe) = probes.recv() => want(&mut state, probe),
                 () = tokio::time::sleep(wait) => {}
             }
+            waited = waiting_since.elapsed();
             while let Some(finished) = work.try_join_next() {
                 take(&mut state, finished);
             }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::{EhrOutcome, EhrOutcomes};
 use crate::snapshot::digest::Digest;
 use crate::snapshot::{Kind, ObjectReference, Published};
+use crate::values::pace::Pace;
 
-/// Between two documents.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two documents at least: what happens together is told together.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// A document tells of all objects, and nobody asks for it more often than twice a second while it changes all the time.
+const PACE: Pace = Pace::new(1, 100, Duration::from_millis(500));
 
 /// What a replica tells, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,9 @@ pub fn follow(
     let (sender, receiver) = watch::channel(ProgrammedDocument::default());
     tokio::spawn(async move {
         let mut heard = outcomes.watch();
+        let (mut pace, mut waited) = (PACE, Duration::ZERO);
         loop {
+            let began = Instant::now();
             heard.mark_unchanged();
             let newest = published.borrow_and_update().clone();
             if let Some(newest) = newest {
@@ -68,13 +73,18 @@ pub fn follow(
                     });
                 }
             }
-            // What happens together is told together.
-            tokio::time::sleep(PAUSE).await;
+            let pause = pace.pause(waited, began.elapsed());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause.max(SHORTEST_PAUSE)) => {}
+            }
+            let waiting_since = Instant::now();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = published.changed() => if changed.is_err() { return },
                 _ = heard.changed() => {}
             }
+            waited = waiting_since.elapsed();
         }
     });
     receiver

@@ -224,10 +224,10 @@ impl Protocols {
                 let answers = awaited.clone();
                 let service = service_fn(move |request: http::Request<Incoming>| {
                     let (proxy, answers) = (Arc::clone(&proxy), answers.clone());
-                    async move {
+                    Box::pin(async move {
                         let answer = proxy.handle(request, peer.ip()).await;
                         Ok::<_, Infallible>(answer.map(|body| answers.watch(body)))
-                    }
+                    })
                 });
                 let io = TokioIo::new(Prefixed::new(stream, &beginning));
                 tokio::select! {
@@ -240,7 +240,8 @@ impl Protocols {
                 let service = service_fn(move |mut request: http::Request<Incoming>| {
                     let proxy = Arc::clone(&proxy);
                     let verdict = verdicts.next();
-                    async move {
+                    // Boxed: hyper keeps room for it as long as the connection lives, and moves it about.
+                    Box::pin(async move {
                         if let Verdict::Refused(fault) = verdict {
                             request.extensions_mut().insert(fault);
                         }
@@ -249,7 +250,7 @@ impl Protocols {
                             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                         }
                         Ok::<_, Infallible>(response)
-                    }
+                    })
                 });
                 watcher.watch(self.http1.serve_connection(TokioIo::new(judged), service)).await?;
             }

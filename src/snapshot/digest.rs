@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::report::{Detail, Finding};
-use super::{App, DataAdapter, ObjectReference, Published, Report};
+use super::{App, DataAdapter, ObjectReference, Published, Report, Snapshot};
 
 /// The digests of all objects that a snapshot was compiled from.
 pub type Digests = BTreeMap<ObjectReference, Digest>;
@@ -29,7 +29,7 @@ impl Published {
     }
 
     fn compute_digests(&self) -> Digests {
-        let own: Vec<Digest> = self.reports.iter().map(|report| self.own_digest(report)).collect();
+        let own: Vec<Digest> = self.reports.iter().map(|report| self.snapshot.digest_of(report)).collect();
         let of_our_kinds = self.reports.iter().filter(|report| !matches!(report.detail, Detail::Other));
         of_our_kinds.map(|report| (report.object.clone(), self.with_references(report, &own))).collect()
     }
@@ -50,8 +50,15 @@ impl Published {
         }
         hasher.finish()
     }
+}
 
-    /// Of the object by itself. Its generation stands for all that its spec says.
+impl Snapshot {
+    /// Of the object by itself, remembered with the report, which was made together with this snapshot.
+    pub(super) fn digest_of(&self, report: &Report) -> Digest {
+        *report.digest.get_or_init(|| self.own_digest(report))
+    }
+
+    /// Its generation stands for all that its spec says.
     fn own_digest(&self, report: &Report) -> Digest {
         let mut hasher = Hasher::new();
         hasher.text(report.object.kind.as_str());
@@ -71,7 +78,7 @@ impl Published {
                 for moment in [detail.not_before, detail.expires_at] {
                     hasher.number(moment.map_or(0, |at| at.as_nanosecond().unsigned_abs()));
                 }
-                if let Some(activation) = self.snapshot.activations.get(key) {
+                if let Some(activation) = self.activations.get(key) {
                     hasher.bytes(&activation.credential_digest);
                 }
             }
@@ -80,20 +87,20 @@ impl Published {
                     hasher.text(text);
                 }
                 hasher.object(suspended_by.as_ref());
-                if let Some(gateway) = self.snapshot.gateways.get(key) {
+                if let Some(gateway) = self.gateways.get(key) {
                     hasher.text(&gateway.signing.jwks);
                 }
             }
             Detail::App { client_id, suspended } => {
                 hasher.text(client_id);
                 hasher.number((*suspended).into());
-                if let Some(app) = self.snapshot.apps.get(key) {
+                if let Some(app) = self.apps.get(key) {
                     hasher.secrets_of_app(app);
                 }
             }
             Detail::DataAdapter { suspended } => {
                 hasher.number((*suspended).into());
-                if let Some(adapter) = self.snapshot.data_adapters.get(key) {
+                if let Some(adapter) = self.data_adapters.get(key) {
                     hasher.secrets_of_adapter(adapter);
                 }
             }

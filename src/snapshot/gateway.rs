@@ -42,13 +42,10 @@ pub struct Gateway {
     pub signing: GatewaySigning,
     /// Switched off.
     pub suspend: bool,
-    /// What is told of it, as it is sent.
-    pub documents: DiscoveryDocuments,
 }
 
 /// The discovery documents of a gateway (JSON), each made when it is first asked for, then remembered: thousands of
-/// activations are looked at for one. It follows from the gateway and its activations, and each compilation makes a new
-/// gateway, so none tells what another snapshot holds.
+/// activations are looked at for one. It follows from the gateway and its activations, so it belongs to a snapshot.
 #[derive(Debug, Default)]
 pub struct DiscoveryDocuments {
     /// `B/fhir/.well-known/smart-configuration`

@@ -25,8 +25,9 @@ use std::sync::{Arc, OnceLock};
 
 pub use activation::{Activation, EhrAuthentication, NotLive};
 pub use app::App;
-pub use compile::compile;
+pub use compile::{Compiler, compile};
 pub use data_adapter::DataAdapter;
+use gateway::DiscoveryDocuments;
 pub use gateway::Gateway;
 pub use key_pair::KeyPair;
 pub use platform::Platform;
@@ -41,7 +42,7 @@ pub struct Published {
     /// What is served.
     pub snapshot: Arc<Snapshot>,
     /// What is told, sorted by kind, namespace and name.
-    pub reports: Vec<Report>,
+    pub reports: Vec<Arc<Report>>,
     /// Refused edits, those of unknown objects too.
     pub rejections: Vec<resources::Rejection>,
     /// Computed once, then remembered: they follow from the snapshot and the reports.
@@ -52,9 +53,10 @@ impl Published {
     /// Puts together what one compilation gave.
     pub fn new(
         snapshot: impl Into<Arc<Snapshot>>,
-        reports: Vec<Report>,
+        reports: impl IntoIterator<Item = impl Into<Arc<Report>>>,
         rejections: Vec<resources::Rejection>,
     ) -> Self {
+        let reports = reports.into_iter().map(Into::into).collect();
         Self { snapshot: snapshot.into(), reports, rejections, digests: OnceLock::new() }
     }
 
@@ -109,6 +111,8 @@ pub struct Snapshot {
     pub(super) activations_by_uid: HashMap<String, Arc<Activation>>,
     /// By gateway, then by app.
     pub(super) activations_by_pair: HashMap<ObjectKey, HashMap<ObjectKey, Arc<Activation>>>,
+    /// What is told of each gateway, as it is sent.
+    pub(super) documents: HashMap<ObjectKey, DiscoveryDocuments>,
 }
 
 impl Snapshot {
@@ -120,6 +124,11 @@ impl Snapshot {
     /// The activation with this UID, as tokens name it.
     pub fn activation_by_uid(&self, uid: &str) -> Option<&Arc<Activation>> {
         self.activations_by_uid.get(uid)
+    }
+
+    /// What is told of a gateway, as it is sent.
+    pub fn documents_of(&self, gateway: &ObjectKey) -> Option<&DiscoveryDocuments> {
+        self.documents.get(gateway)
     }
 
     /// The activations on this gateway, in no order.

@@ -3,11 +3,12 @@
 //! What only the world outside can tell (does the EHR accept the key, is the app healthy, how many replicas serve it)
 //! is added by the control plane.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::digest::Digest;
 use super::resources::Rejection;
 use super::{NotLive, ObjectReference};
 use crate::api::ConditionStatus;
@@ -36,6 +37,31 @@ pub struct Report {
     pub served_in_part: bool,
     /// What the kind has besides.
     pub detail: Detail,
+    /// Of the object by itself, as it was compiled.
+    #[serde(skip)]
+    pub(super) digest: Derived<Digest>,
+}
+
+/// What follows from the rest of a value, worked out once: whoever changes the rest puts an empty one in its place.
+#[derive(Clone, Debug)]
+pub(super) struct Derived<Value>(OnceLock<Value>);
+
+impl<Value> Default for Derived<Value> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<Value> PartialEq for Derived<Value> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<Value> Derived<Value> {
+    pub(super) fn get_or_init(&self, work_out: impl FnOnce() -> Value) -> &Value {
+        self.0.get_or_init(work_out)
+    }
 }
 
 /// One thing that is wrong or worth knowing.
@@ -173,7 +199,20 @@ impl Report {
             references: Vec::new(),
             served_in_part: false,
             detail,
+            digest: Derived::default(),
         }
+    }
+
+    /// The same for whoever wants to know no more than its digest, which is known: without its greater part.
+    pub(super) fn shortened(&self, digest: Digest) -> Self {
+        let detail = match &self.detail {
+            Detail::Activation(_) => Detail::Activation(Box::default()),
+            other => other.clone(),
+        };
+        let Self { object, uid, generation, references, .. } = self.clone();
+        let shortened = Self { references, ..Self::new(object, uid, generation, detail) };
+        shortened.digest.get_or_init(|| digest);
+        shortened
     }
 
     /// The first finding of a group.

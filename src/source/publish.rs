@@ -8,16 +8,22 @@ use std::{io, thread};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{oneshot, watch};
 
-use crate::snapshot::{Platform, Published, Resources, Snapshot, compile};
+use crate::snapshot::{self, Platform, Published, Resources, Snapshot};
+use crate::values::pace::Pace;
 
-/// The longest pause between two compilations: an edit must not wait for it longer than people notice.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Between two compilations, an edit must not wait longer than people notice. While thousands of objects arrive, half of
+/// the time is left for serving them.
+const PROMPT: Pace = Pace::new(1, 2, Duration::from_millis(250));
+/// The same for who serves nobody: whatever follows from a compilation (statuses, counts, pages) is made for all objects
+/// each time, and takes several times as long as the compilation.
+const UNHURRIED: Pace = Pace::new(1, 100, Duration::from_secs(1));
 
 /// Where compilations go.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     platform: Platform,
     keeps_reports: bool,
+    pace: Pace,
     served: Arc<ArcSwapOption<Snapshot>>,
     published: watch::Sender<Option<Arc<Published>>>,
 }
@@ -25,13 +31,20 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher that has published nothing yet.
     pub fn new(platform: Platform) -> Self {
-        Self { platform, keeps_reports: true, served: Arc::default(), published: watch::Sender::new(None) }
+        let (served, published) = (Arc::default(), watch::Sender::new(None));
+        Self { platform, keeps_reports: true, pace: PROMPT, served, published }
     }
 
     /// The same for who tells nobody what is wrong with an object: see [`Published::without_reports`].
     #[must_use]
     pub fn without_reports(self) -> Self {
         Self { keeps_reports: false, ..self }
+    }
+
+    /// The same for who serves nobody: edits that come one after the other are gathered longer.
+    #[must_use]
+    pub fn unhurried(self) -> Self {
+        Self { pace: UNHURRIED, ..self }
     }
 
     /// The snapshot to serve: one pointer, swapped whole.
@@ -48,7 +61,7 @@ impl Publisher {
     /// compiling are never compiled.
     ///
     /// A source that has something from the start delivers `Arc<Resources>`, one that must sync first an `Option`.
-    pub async fn run<Delivered>(self, mut resources: watch::Receiver<Delivered>)
+    pub async fn run<Delivered>(mut self, mut resources: watch::Receiver<Delivered>)
     where
         Delivered: Clone + Into<Option<Arc<Resources>>>,
     {
@@ -59,16 +72,18 @@ impl Publisher {
                 return;
             }
         };
+        let mut waiting_since = Instant::now();
         loop {
             let newest = resources.borrow_and_update().clone();
             if let Some(newest) = newest.into() {
+                let waited = waiting_since.elapsed();
                 let started = Instant::now();
                 match compiler.compile(newest).await {
                     Some(published) => compiler.free(self.publish(published)),
                     None => tracing::error!("compiling failed; what was served stays"),
                 }
-                // While thousands of objects arrive, half of the time is left for serving them.
-                tokio::time::sleep(started.elapsed().min(LONGEST_PAUSE)).await;
+                tokio::time::sleep(self.pace.pause(waited, started.elapsed())).await;
+                waiting_since = Instant::now();
             }
             if resources.changed().await.is_err() {
                 return;
@@ -99,13 +114,21 @@ struct Compiler(mpsc::Sender<Job>);
 impl Compiler {
     fn start(platform: Platform, keeps_reports: bool) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel();
+        let new = move || {
+            let compiler = snapshot::Compiler::new(platform.clone());
+            if keeps_reports { compiler } else { compiler.without_reports() }
+        };
+        let mut compiler = new();
         thread::Builder::new().name("compiler".to_owned()).spawn(move || {
             while let Ok(job) = jobs.recv() {
                 match job {
                     // Nobody listens any more if the process ends.
                     Job::Compile(resources, reply) => {
-                        if let Some(published) = compiled(&resources, &platform, keeps_reports) {
+                        if let Some(published) = compiled(&resources, &mut compiler, keeps_reports) {
                             drop(reply.send(published));
+                        } else {
+                            // What it remembers may be half of something.
+                            compiler = new();
                         }
                     }
                     Job::Free(overtaken) => drop(overtaken),
@@ -129,9 +152,9 @@ impl Compiler {
     }
 }
 
-fn compiled(resources: &Resources, platform: &Platform, keeps_reports: bool) -> Option<Published> {
+fn compiled(resources: &Resources, compiler: &mut snapshot::Compiler, keeps_reports: bool) -> Option<Published> {
     catch_unwind(AssertUnwindSafe(|| {
-        let (snapshot, reports) = compile(resources, platform);
+        let (snapshot, reports) = compiler.compile(resources);
         let published = Published::new(snapshot, reports, resources.rejections.clone());
         if keeps_reports { published } else { published.without_reports() }
     }))

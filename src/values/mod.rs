@@ -5,6 +5,7 @@ pub mod base_url;
 pub mod causes;
 pub mod code;
 pub mod key;
+pub mod pace;
 pub mod scope;
 pub mod secret;
 pub mod url;

@@ -1,6 +1,6 @@
 //! Activations: each checked by itself, then who wins an app on a gateway, then the key pairs, then all put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,8 +10,9 @@ use super::super::report::{ActivationDetail, Detail};
 use super::super::{Activation, App, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::authentication::{self, Checked};
-use super::key_pair::{self, Request, Settled, Share};
+use super::key_pair::{self, PairReads, Request, Share};
 use super::lookup::Lookup;
+use super::memory::{ActivationInputs, Memory, PairMembers, Reads, Settled};
 use super::scopes::{Ceiling, lower};
 use super::{Reports, scopes, unresolved};
 use crate::api;
@@ -31,14 +32,26 @@ struct Draft {
     authentication: Option<Checked>,
 }
 
-pub(super) fn all(
-    lookup: &Lookup<'_>,
+/// An activation that is made anew, and where it is remembered afterwards.
+struct Anew<'resources> {
+    key: &'resources ObjectKey,
+    object: &'resources Arc<api::Activation>,
+    /// `None`: what it hangs on is not in order, or another activation stands for the same app on the same gateway.
+    inputs: Option<ActivationInputs>,
+    reads: Reads,
+}
+
+pub(super) fn all<'resources>(
+    lookup: &Lookup<'resources>,
+    memory: &mut Memory,
     gateways: &BTreeMap<ObjectKey, Arc<Gateway>>,
     apps: &BTreeMap<ObjectKey, Arc<App>>,
-    reports: &mut Reports,
+    reports: &mut Reports<'resources>,
 ) -> Activations {
+    let Sorted { unchanged, mut anew } = sort(lookup, memory, gateways, apps);
     let mut drafts = BTreeMap::new();
-    for (key, object) in &lookup.resources.activations {
+    for Anew { key, object, reads, .. } in &mut anew {
+        lookup.take_reads();
         let mut findings = Vec::new();
         let draft = check(lookup, key, object, gateways, apps, reports, &mut findings);
         let (uid, generation) = identity(&object.metadata);
@@ -47,30 +60,156 @@ pub(super) fn all(
             ObjectReference::new(Kind::App, key.sibling(&object.spec.app_ref.name)),
             ObjectReference::new(Kind::Gateway, key.sibling(&object.spec.gateway_ref.name)),
         ];
-        let object = ObjectReference::new(Kind::Activation, key.clone());
+        let object = ObjectReference::new(Kind::Activation, ObjectKey::clone(key));
         let mut report = Report::new(object, uid, generation, detail);
         report.findings = findings;
         report.references = references.into();
-        reports.add(report);
+        reports.add(key, Arc::new(report));
         if let Some(draft) = draft {
-            drafts.insert(key.clone(), draft);
+            drafts.insert(ObjectKey::clone(key), draft);
         }
+        *reads = lookup.take_reads();
     }
-    exclude_duplicates(lookup, &mut drafts, reports);
-    let settled = key_pair::settle(lookup, key_requests(lookup, reports));
+    exclude_duplicates(&anew, &mut drafts, reports);
+    let settled = key_pair::settle(lookup, key_requests(lookup, &anew, reports));
     for (key, finding) in &settled.findings {
         reports.blame(Kind::Activation, key, finding.clone());
     }
-    let activations = drafts
+    let mut activations: BTreeMap<ObjectKey, Arc<Activation>> = drafts
         .into_iter()
         .filter_map(|(key, draft)| {
             let activation = finish(lookup, &key, draft, &settled, reports)?;
             Some((key, Arc::new(activation)))
         })
         .collect();
-    let Settled { pairs, shares, .. } = settled;
+    let key_pair::Settled { mut pairs, shares, reads, .. } = settled;
     complete_reports(shares, reports);
+    remember(memory, anew, &activations, (&pairs, reads), reports);
+    for (key, settled) in unchanged {
+        let Settled { activation, report, share } = settled;
+        reports.add(key, report);
+        activations.extend(activation.map(|activation| (key.clone(), activation)));
+        let pair = share.and_then(|share| share.pair.clone());
+        pairs.extend(pair.map(|pair| (pair.key.clone(), pair)));
+    }
+    memory.activations.retain(&lookup.resources.activations);
     (activations, pairs)
+}
+
+/// The activations that are as they were, and the others.
+struct Sorted<'resources> {
+    unchanged: Vec<(&'resources ObjectKey, Settled)>,
+    anew: Vec<Anew<'resources>>,
+}
+
+/// The pair that a spec asks for: namespace and name.
+fn pair_of<'object>(key: &'object ObjectKey, object: &'object api::Activation) -> Option<(&'object str, &'object str)> {
+    let (spec, ..) = authentication::key_pair(&object.spec.ehr_authentication)?;
+    Some((&key.namespace, spec.name.as_deref().unwrap_or(&key.name)))
+}
+
+/// Namespace, app and gateway.
+fn claim_of<'object>(
+    key: &'object ObjectKey,
+    object: &'object api::Activation,
+) -> (&'object str, &'object str, &'object str) {
+    (&key.namespace, &object.spec.app_ref.name, &object.spec.gateway_ref.name)
+}
+
+/// What is known of those who ask for one pair.
+#[derive(Default)]
+struct Members {
+    count: usize,
+    /// What one of them remembers of the pair, if nothing of it has changed.
+    remembered: Option<Arc<PairMembers>>,
+    has_changed: bool,
+}
+
+/// Sorts out which activations are as they were: nothing that they are made of has changed, no other is in their way, and
+/// the same holds of all that share their pair.
+fn sort<'resources>(
+    lookup: &Lookup<'resources>,
+    memory: &Memory,
+    gateways: &BTreeMap<ObjectKey, Arc<Gateway>>,
+    apps: &BTreeMap<ObjectKey, Arc<App>>,
+) -> Sorted<'resources> {
+    let objects = &lookup.resources.activations;
+    let mut claims: HashMap<_, usize> = HashMap::with_capacity(objects.len());
+    for (key, object) in objects {
+        *claims.entry(claim_of(key, object)).or_default() += 1;
+    }
+    let mut pairs: HashMap<_, Members> = HashMap::with_capacity(objects.len());
+    let mut looked_at = Vec::with_capacity(objects.len());
+    for (key, object) in objects {
+        let app = apps.get(&key.sibling(&object.spec.app_ref.name));
+        let gateway = gateways.get(&key.sibling(&object.spec.gateway_ref.name));
+        let is_alone = claims.get(&claim_of(key, object)) == Some(&1);
+        let inputs = app.zip(gateway).filter(|_| is_alone).map(|(app, gateway)| {
+            (Arc::clone(object), lookup.observed(key).cloned(), (Arc::clone(app), Arc::clone(gateway)))
+        });
+        let known = inputs.as_ref().and_then(|inputs| memory.activations.recall(lookup, key, inputs));
+        if let Some(pair) = pair_of(key, object) {
+            pairs.entry(pair).or_default().add(lookup, known);
+        }
+        looked_at.push((key, object, inputs, known));
+    }
+    let mut sorted = Sorted { unchanged: Vec::with_capacity(objects.len()), anew: Vec::new() };
+    for (key, object, inputs, known) in looked_at {
+        let members = pair_of(key, object).and_then(|pair| pairs.get(&pair));
+        match known.filter(|_| members.is_none_or(Members::are_unchanged)) {
+            Some(known) => sorted.unchanged.push((key, known.clone())),
+            None => sorted.anew.push(Anew { key, object, inputs, reads: Reads::default() }),
+        }
+    }
+    sorted
+}
+
+impl Members {
+    fn add(&mut self, lookup: &Lookup<'_>, known: Option<&Settled>) {
+        self.count += 1;
+        let Some(share) = known.and_then(|known| known.share.as_ref()) else {
+            self.has_changed = true;
+            return;
+        };
+        match &self.remembered {
+            Some(remembered) => self.has_changed |= !Arc::ptr_eq(remembered, share),
+            None => {
+                self.has_changed |= !share.reads.hold(lookup);
+                self.remembered = Some(Arc::clone(share));
+            }
+        }
+    }
+
+    fn are_unchanged(&self) -> bool {
+        !self.has_changed && self.remembered.as_ref().is_some_and(|share| share.members == self.count)
+    }
+}
+
+/// Remembers what became of those that no other is in the way of.
+fn remember(
+    memory: &mut Memory,
+    anew: Vec<Anew<'_>>,
+    activations: &BTreeMap<ObjectKey, Arc<Activation>>,
+    (pairs, reads): (&BTreeMap<ObjectKey, Arc<KeyPair>>, PairReads),
+    reports: &mut Reports<'_>,
+) {
+    let shares: BTreeMap<ObjectKey, Arc<PairMembers>> = reads
+        .into_iter()
+        .map(|(key, (members, reads))| {
+            let share = PairMembers { pair: pairs.get(&key).cloned(), members, reads };
+            (key, Arc::new(share))
+        })
+        .collect();
+    memory.made_anew = anew.iter().map(|own| own.key.clone()).collect();
+    for Anew { key, object, inputs, reads } in anew {
+        let (Some(inputs), Some(report)) = (inputs, reports.finished(Kind::Activation, key)) else {
+            memory.activations.forget(key);
+            continue;
+        };
+        let share = pair_of(key, object).and_then(|(namespace, name)| shares.get(&ObjectKey::new(namespace, name)));
+        let settled = Settled { activation: activations.get(key).cloned(), report, share: share.cloned() };
+        memory.activations.remember(key, inputs, reads, settled);
+    }
 }
 
 fn check(
@@ -79,7 +218,7 @@ fn check(
     object: &api::Activation,
     gateways: &BTreeMap<ObjectKey, Arc<Gateway>>,
     apps: &BTreeMap<ObjectKey, Arc<App>>,
-    reports: &Reports,
+    reports: &Reports<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Draft> {
     let spec = &object.spec;
@@ -180,15 +319,11 @@ struct Claim<'resources> {
 }
 
 /// Of several activations of one app on one gateway, the oldest that is in order stays.
-fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draft>, reports: &mut Reports) {
-    let accepted = lookup.resources.activations.iter().filter(|(key, _)| reports.is_accepted(Kind::Activation, key));
+fn exclude_duplicates(anew: &[Anew<'_>], drafts: &mut BTreeMap<ObjectKey, Draft>, reports: &mut Reports<'_>) {
+    let accepted = anew.iter().filter(|own| reports.is_accepted(Kind::Activation, own.key));
     // Sorted, and not put into a map: of thousands of pairs hardly one is claimed twice.
-    let mut claims: Vec<Claim<'_>> = accepted
-        .map(|(key, object)| {
-            let (app, gateway) = (object.spec.app_ref.name.as_str(), object.spec.gateway_ref.name.as_str());
-            Claim { pair: (&key.namespace, app, gateway), key, object }
-        })
-        .collect();
+    let mut claims: Vec<Claim<'_>> =
+        accepted.map(|own| Claim { pair: claim_of(own.key, own.object), key: own.key, object: own.object }).collect();
     claims.sort_by_key(|claim| claim.pair);
     for claimants in claims.chunk_by(|one, other| one.pair == other.pair).filter(|claimants| claimants.len() > 1) {
         let mut claimants: Vec<_> = claimants.iter().map(|own| (Age::of(&own.object.metadata, own.key), own)).collect();
@@ -209,12 +344,13 @@ fn exclude_duplicates(lookup: &Lookup<'_>, drafts: &mut BTreeMap<ObjectKey, Draf
 
 /// What each activation asks of a key pair. One whose app or gateway has a fault, or that has a fault of its own, keeps
 /// its pair: its public keys stay published, and nobody else gets the name meanwhile.
-fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> Vec<Request<'resources>> {
-    lookup
-        .resources
-        .activations
-        .iter()
-        .filter_map(|(key, object)| {
+fn key_requests<'resources>(
+    lookup: &Lookup<'resources>,
+    anew: &[Anew<'resources>],
+    reports: &Reports<'_>,
+) -> Vec<Request<'resources>> {
+    anew.iter()
+        .filter_map(|Anew { key, object, .. }| {
             let (spec, app_name, field) = authentication::key_pair(&object.spec.ehr_authentication)?;
             let app = &object.spec.app_ref.name;
             Some(Request {
@@ -225,8 +361,8 @@ fn key_requests<'resources>(lookup: &Lookup<'resources>, reports: &Reports) -> V
                 accepted: reports.is_accepted(Kind::Activation, key),
                 spec,
                 field,
-                observed: lookup.observed(key),
-                activation: key.clone(),
+                observed: lookup.observed(key).map(AsRef::as_ref),
+                activation: ObjectKey::clone(key),
             })
         })
         .collect()
@@ -236,8 +372,8 @@ fn finish(
     lookup: &Lookup<'_>,
     key: &ObjectKey,
     draft: Draft,
-    settled: &Settled,
-    reports: &Reports,
+    settled: &key_pair::Settled,
+    reports: &Reports<'_>,
 ) -> Option<Activation> {
     if !reports.is_usable(Kind::Activation, key) {
         return None;
@@ -265,7 +401,7 @@ fn finish(
 }
 
 /// Adds what became of the keys to the activations' reports.
-fn complete_reports(shares: BTreeMap<ObjectKey, Share>, reports: &mut Reports) {
+fn complete_reports(shares: BTreeMap<ObjectKey, Share>, reports: &mut Reports<'_>) {
     for (key, share) in shares {
         let report = reports.get_mut(Kind::Activation, &key);
         let Some(Report { detail: Detail::Activation(detail), .. }) = report else { continue };

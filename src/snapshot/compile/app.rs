@@ -1,6 +1,6 @@
 //! Apps: each checked by itself, then who wins a client ID.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -10,9 +10,10 @@ use super::super::report::Detail;
 use super::super::{App, Finding, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::lookup::{Lookup, Receiver, invalid_entry};
+use super::memory::Memory;
 use super::{Reports, scopes};
 use crate::api::{self, ClientType};
-use crate::values::code::{Code, Group};
+use crate::values::code::Code;
 use crate::values::key::{JwkSet, PublicKey};
 
 /// The namespace of derived client IDs (RFC 9562 §5.5). Changing it would change every derived client ID there is.
@@ -26,30 +27,50 @@ pub(super) fn derived_client_id(key: &ObjectKey) -> String {
     Uuid::new_v5(&CLIENT_ID_NAMESPACE, format!("{}/{}", key.namespace, key.name).as_bytes()).to_string()
 }
 
-pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<ObjectKey, Arc<App>> {
-    let mut checked = BTreeMap::new();
-    let mut claims: BTreeMap<String, Vec<(bool, Age, ObjectKey)>> = BTreeMap::new();
-    for (key, object) in &lookup.resources.apps {
-        let (app, findings) = check(lookup, key, object);
-        if !findings.iter().any(|finding| finding.code.group() == Group::Accepted) {
-            let chosen = object.spec.client_id.is_some();
-            claims.entry(app.client_id.clone()).or_default().push((
-                chosen,
-                Age::of(&object.metadata, key),
-                key.clone(),
-            ));
-        }
-        let (uid, generation) = identity(&object.metadata);
-        let detail = Detail::App { client_id: app.client_id.clone(), suspended: app.suspend };
-        let mut report = Report::new(ObjectReference::new(Kind::App, key.clone()), uid, generation, detail);
-        report.findings = findings;
-        // Two secrets are there so that one can be replaced without an outage, by mistake too.
-        report.served_in_part = !app.client_secrets.is_empty();
-        reports.add(report);
-        checked.insert(key.clone(), app);
+pub(super) fn all<'resources>(
+    lookup: &Lookup<'resources>,
+    memory: &mut Memory,
+    reports: &mut Reports<'resources>,
+) -> BTreeMap<ObjectKey, Arc<App>> {
+    let objects = &lookup.resources.apps;
+    let mut checked = Vec::with_capacity(objects.len());
+    for (key, object) in objects {
+        let (app, report) = memory.apps.recall_or(lookup, key, Arc::clone(object), || {
+            let (app, findings) = check(lookup, key, object);
+            let (uid, generation) = identity(&object.metadata);
+            let detail = Detail::App { client_id: app.client_id.clone(), suspended: app.suspend };
+            let mut report = Report::new(ObjectReference::new(Kind::App, key.clone()), uid, generation, detail);
+            report.findings = findings;
+            // Two secrets are there so that one can be replaced without an outage, by mistake too.
+            report.served_in_part = !app.client_secrets.is_empty();
+            (Arc::new(app), Arc::new(report))
+        });
+        reports.add(key, report);
+        checked.push((key, object, app));
     }
-    for (client_id, mut claimants) in claims {
+    memory.apps.retain(objects);
+    settle_client_ids(&checked, reports);
+    checked
+        .into_iter()
+        .filter(|(key, ..)| reports.is_usable(Kind::App, key))
+        .map(|(key, _, app)| (key.clone(), app))
+        .collect()
+}
+
+/// Decides who has a client ID.
+fn settle_client_ids(checked: &[(&ObjectKey, &Arc<api::App>, Arc<App>)], reports: &mut Reports<'_>) {
+    let mut claims: HashMap<&str, Vec<_>> = HashMap::with_capacity(checked.len());
+    for (key, object, app) in checked {
+        if reports.is_accepted(Kind::App, key) {
+            claims.entry(app.client_id.as_str()).or_default().push((key, object));
+        }
+    }
+    for (client_id, claimants) in claims.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
         // A derived ID beats a chosen one: nobody may take another's by writing it down. Then the oldest wins.
+        let rank = |(key, object): (&&ObjectKey, &&Arc<api::App>)| {
+            (object.spec.client_id.is_some(), Age::of(&object.metadata, key), ObjectKey::clone(key))
+        };
+        let mut claimants: Vec<_> = claimants.into_iter().map(rank).collect();
         claimants.sort();
         let Some(((_, _, winner), losers)) = claimants.split_first() else { continue };
         for (_, _, loser) in losers {
@@ -69,8 +90,6 @@ pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<Object
             );
         }
     }
-    checked.retain(|key, _| reports.is_usable(Kind::App, key));
-    checked.into_iter().map(|(key, app)| (key, Arc::new(app))).collect()
 }
 
 fn check(lookup: &Lookup<'_>, key: &ObjectKey, object: &api::App) -> (App, Vec<Finding>) {

@@ -15,26 +15,33 @@ use super::super::{DataAdapter, Finding, Kind, ObjectKey, ObjectReference, Repor
 use super::Reports;
 use super::age::identity;
 use super::lookup::{Lookup, Receiver, invalid_entry};
+use super::memory::Memory;
 use crate::api::data_adapter::{CaBundleKind, CredentialEncoding, PrivateApiMethod};
 use crate::api::{self, SecretKeyReference};
 use crate::values::code::Code;
 use crate::values::secret::SecretBytes;
 
-pub(super) fn all(lookup: &Lookup<'_>, reports: &mut Reports) -> BTreeMap<ObjectKey, Arc<DataAdapter>> {
+pub(super) fn all<'resources>(
+    lookup: &Lookup<'resources>,
+    memory: &mut Memory,
+    reports: &mut Reports<'resources>,
+) -> BTreeMap<ObjectKey, Arc<DataAdapter>> {
+    let objects = &lookup.resources.data_adapters;
     let mut usable = BTreeMap::new();
-    for (key, object) in &lookup.resources.data_adapters {
-        let mut findings = Vec::new();
-        let adapter = check(lookup, key, object, &mut findings);
-        let (uid, generation) = identity(&object.metadata);
-        let object_reference = ObjectReference::new(Kind::DataAdapter, key.clone());
-        let detail = Detail::DataAdapter { suspended: object.spec.suspend };
-        let mut report = Report::new(object_reference, uid, generation, detail);
-        report.findings = findings;
-        if let Some(adapter) = adapter.filter(|_| report.is_usable()) {
-            usable.insert(key.clone(), Arc::new(adapter));
-        }
-        reports.add(report);
+    for (key, object) in objects {
+        let (adapter, report) = memory.data_adapters.recall_or(lookup, key, Arc::clone(object), || {
+            let mut findings = Vec::new();
+            let adapter = check(lookup, key, object, &mut findings);
+            let (uid, generation) = identity(&object.metadata);
+            let object_reference = ObjectReference::new(Kind::DataAdapter, key.clone());
+            let detail = Detail::DataAdapter { suspended: object.spec.suspend };
+            let report = Report { findings, ..Report::new(object_reference, uid, generation, detail) };
+            (adapter.filter(|_| report.is_usable()).map(Arc::new), Arc::new(report))
+        });
+        usable.extend(adapter.map(|adapter| (key.clone(), adapter)));
+        reports.add(key, report);
     }
+    memory.data_adapters.retain(objects);
     usable
 }
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::gateway::DiscoveryDocuments;
 use super::super::report::Detail;
 use super::super::{DataAdapter, Finding, Gateway, Kind, ObjectKey, ObjectReference, Report};
 use super::age::{Age, identity};
 use super::gateway_signing::signing;
 use super::lookup::Lookup;
+use super::memory::Memory;
 use super::{Reports, scopes, unresolved};
 use crate::api;
 use crate::values::code::{Code, Group};
@@ -24,30 +24,51 @@ type Place = (String, String);
 /// The gateways that can be served, and the places of those that cannot.
 type Gateways = (BTreeMap<ObjectKey, Arc<Gateway>>, Vec<(ObjectKey, Place)>);
 
-pub(super) fn all(
-    lookup: &Lookup<'_>,
+pub(super) fn all<'resources>(
+    lookup: &Lookup<'resources>,
+    memory: &mut Memory,
     data_adapters: &BTreeMap<ObjectKey, Arc<DataAdapter>>,
-    reports: &mut Reports,
+    reports: &mut Reports<'resources>,
 ) -> Gateways {
-    let mut checked: BTreeMap<ObjectKey, (String, Option<Gateway>)> = BTreeMap::new();
+    let objects = &lookup.resources.gateways;
+    let mut checked: BTreeMap<ObjectKey, (Arc<str>, Option<Arc<Gateway>>)> = BTreeMap::new();
     let mut claims = Vec::new();
-    for (key, object) in &lookup.resources.gateways {
-        let mut findings = Vec::new();
-        let issuer = issuer(lookup, key, object, &mut findings);
+    for (key, object) in objects {
         let adapter_key = key.sibling(&object.spec.data_adapter_ref.name);
-        let adapter_exists = lookup.resources.data_adapters.contains_key(&adapter_key);
-        let field = "spec.dataAdapterRef";
-        findings.extend(unresolved(reports, Kind::DataAdapter, &adapter_key, adapter_exists, field));
         let adapter = data_adapters.get(&adapter_key);
-        let gateway = check(lookup, key, object, &issuer, adapter, &mut findings);
-        if !findings.iter().any(|finding| finding.code.group() == Group::Accepted) {
+        let recorded = lookup.resources.observed.gateways.get(&key.to_string()).copied();
+        let make = || {
+            let mut findings = Vec::new();
+            let issuer = issuer(lookup, key, object, &mut findings);
+            let adapter_exists = lookup.resources.data_adapters.contains_key(&adapter_key);
+            let field = "spec.dataAdapterRef";
+            findings.extend(unresolved(reports, Kind::DataAdapter, &adapter_key, adapter_exists, field));
+            let gateway = check(lookup, key, object, (&issuer, adapter, recorded), &mut findings);
+            let report = report(key, object, &issuer, adapter, findings);
+            (Arc::from(issuer), gateway.map(Arc::new), Arc::new(report))
+        };
+        let (issuer, gateway, report) = match adapter {
+            Some(adapter) => {
+                let inputs = (Arc::clone(object), Arc::clone(adapter), recorded);
+                memory.gateways.recall_or(lookup, key, inputs, make)
+            }
+            // What is wrong with its adapter is not among the inputs.
+            None => {
+                memory.gateways.forget(key);
+                let checked = make();
+                lookup.take_reads();
+                checked
+            }
+        };
+        if report.finding(Group::Accepted).is_none() {
             // A gateway's own place beats one that another wrote down; then the oldest wins.
             let rank = (object.spec.public_url.is_some(), Age::of(&object.metadata, key));
             claims.push((place(&issuer), rank, key.clone()));
         }
-        reports.add(report(key, object, &issuer, adapter, findings));
+        reports.add(key, report);
         checked.insert(key.clone(), (issuer, gateway));
     }
+    memory.gateways.retain(objects);
     settle_claims(claims, reports);
 
     let mut served = BTreeMap::new();
@@ -55,7 +76,7 @@ pub(super) fn all(
     for (key, (issuer, gateway)) in checked {
         match gateway.filter(|_| reports.is_usable(Kind::Gateway, &key)) {
             Some(gateway) => {
-                served.insert(key, Arc::new(gateway));
+                served.insert(key, gateway);
             }
             None if holds_its_place(&key, reports) => unserved.push((key, place(&issuer))),
             None => {}
@@ -93,7 +114,7 @@ fn report(
 }
 
 /// Decides who has a URL: gateways may neither share one nor lie inside another's.
-fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut Reports) {
+fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut Reports<'_>) {
     claims.sort_by(|one, other| one.1.cmp(&other.1));
     let mut taken: BTreeMap<Place, ObjectKey> = BTreeMap::new();
     // What lies above a taken place, with the one that was there first.
@@ -125,7 +146,7 @@ fn settle_claims(mut claims: Vec<(Place, (bool, Age), ObjectKey)>, reports: &mut
 }
 
 /// Whether a gateway that is not served may say so at its public URL: not where the URL itself is the fault.
-fn holds_its_place(key: &ObjectKey, reports: &Reports) -> bool {
+fn holds_its_place(key: &ObjectKey, reports: &Reports<'_>) -> bool {
     let report = reports.get(Kind::Gateway, key);
     let is_about_place = |finding: &Finding| matches!(finding.field.as_str(), PUBLIC_URL | NAME);
     report.is_some_and(|report| !report.findings.iter().any(is_about_place))
@@ -211,14 +232,13 @@ fn check(
     lookup: &Lookup<'_>,
     key: &ObjectKey,
     object: &api::Gateway,
-    issuer: &str,
-    adapter: Option<&Arc<DataAdapter>>,
+    (issuer, adapter, recorded): (&str, Option<&Arc<DataAdapter>>, Option<u32>),
     findings: &mut Vec<Finding>,
 ) -> Option<Gateway> {
     let spec = &object.spec;
     let allowed_scopes =
         spec.allowed_scopes.as_ref().map(|allowed| scopes::parse(allowed, "spec.allowedScopes", findings));
-    let signing = signing(lookup, key, spec.signing_keys.revision, findings);
+    let signing = signing(lookup, key, spec.signing_keys.revision, recorded, findings);
     Some(Gateway {
         key: key.clone(),
         uid: identity(&object.metadata).0,
@@ -238,6 +258,5 @@ fn check(
         rate_limit: spec.rate_limit.clone(),
         signing,
         suspend: spec.suspend,
-        documents: DiscoveryDocuments::default(),
     })
 }

@@ -11,18 +11,17 @@ use super::lookup::Lookup;
 use crate::values::code::Code;
 use crate::values::key::{Algorithm, GatewayIdentity, GatewayKeys};
 
-/// The gateway's own keys, as far as they are made.
+/// The gateway's own keys, as far as they are made. `recorded`: the revision that status says signs.
 pub(super) fn signing(
     lookup: &Lookup<'_>,
     key: &ObjectKey,
     wanted: u32,
+    recorded: Option<u32>,
     findings: &mut Vec<Finding>,
 ) -> GatewaySigning {
     let prefix = format!("{}-signing-", key.name);
-    let named = lookup.resources.secrets.range(key.sibling(&prefix)..).map_while(|(name, secret)| {
-        let same = name.namespace == key.namespace;
-        name.name.strip_prefix(&prefix).filter(|_| same).map(|revision| (revision, secret))
-    });
+    let named = lookup.secrets_named(&key.sibling(&prefix)).into_iter();
+    let named = named.filter_map(|secret| Some((secret.key.name.strip_prefix(&prefix)?, secret)));
     let mut revisions = Vec::new();
     let mut fault = None;
     for (revision, secret) in named {
@@ -50,7 +49,6 @@ pub(super) fn signing(
         let message = format!("the signing keys {name} do not exist, and --no-new-keys forbids making them");
         findings.push(Finding::new(Code::NewKeysForbidden, field, message));
     }
-    let recorded = lookup.resources.observed.gateways.get(&key.to_string()).copied();
     let current = revisions.iter().find(|own| Some(own.revision) == recorded).or_else(|| revisions.last()).cloned();
     let public: Vec<_> = revisions.iter().flat_map(|own| own.keys.jwks()).collect();
     GatewaySigning {

@@ -13,6 +13,7 @@ use super::super::{Finding, ObjectKey};
 use super::age::Age;
 use super::key_revisions::{brought, key_set, made};
 use super::lookup::Lookup;
+use super::memory::Reads;
 use crate::api;
 use crate::api::activation::{KeyAlgorithm, KeyPairSecretReference, KeyState, KeyStatus};
 use crate::values::code::Code;
@@ -44,11 +45,16 @@ pub(super) struct Share {
 }
 
 /// The outcome for all activations: what each gets, and what is wrong with it.
+#[derive(Default)]
 pub(super) struct Settled {
     pub(super) pairs: BTreeMap<ObjectKey, Arc<KeyPair>>,
     pub(super) shares: BTreeMap<ObjectKey, Share>,
     pub(super) findings: Vec<(ObjectKey, Finding)>,
+    pub(super) reads: PairReads,
 }
+
+/// By pair: how many asked for it, and what was read for it.
+pub(super) type PairReads = BTreeMap<ObjectKey, (usize, Reads)>;
 
 impl Request<'_> {
     /// Namespace, and the pair's name.
@@ -85,13 +91,16 @@ pub(super) fn settle(lookup: &Lookup<'_>, requests: Vec<Request<'_>>) -> Settled
     for request in requests {
         by_pair.entry(request.pair()).or_default().push(request);
     }
-    let mut settled = Settled { pairs: BTreeMap::new(), shares: BTreeMap::new(), findings: Vec::new() };
+    let mut settled = Settled::default();
+    lookup.take_reads();
     for (key, mut members) in by_pair {
+        let (pair, asked) = (key.clone(), members.len());
         rank(lookup, &key, &mut members);
         exclude_strangers(&key, &mut members, &mut settled.findings);
         if let Some(claim) = Claim::new(lookup, key, &members) {
             claim.settle(lookup, &mut settled);
         }
+        settled.reads.insert(pair, (asked, lookup.take_reads()));
     }
     settled
 }

@@ -1,6 +1,7 @@
 //! Following references to Secrets and ConfigMaps, and judging URLs: what every kind needs while it is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use super::super::report::Detail;
 use super::super::resources::{ObservedActivation, Secret, SecretUse};
 use super::super::{Finding, Kind, ObjectKey, ObjectReference, Platform, Report, Resources};
 use super::Reports;
+use super::memory::Reads;
 use crate::api::data_adapter::CaBundleKind;
 use crate::api::{HttpUrl, SecretKeyReference};
 use crate::values::code::Code;
@@ -18,10 +20,13 @@ use crate::values::url::EndpointUrl;
 
 /// Resources and platform, with the indexes that keep compiling linear.
 pub(super) struct Lookup<'resources> {
+    /// Secrets and ConfigMaps are read by the methods below, which note it.
     pub(super) resources: &'resources Resources,
     pub(super) platform: &'resources Platform,
     /// Key pair Secrets by namespace and the pair that their annotation names.
-    key_secrets: BTreeMap<ObjectKey, Vec<&'resources Arc<Secret>>>,
+    key_secrets: HashMap<&'resources str, HashMap<&'resources str, Vec<&'resources Arc<Secret>>>>,
+    /// What was read since that was last asked.
+    reads: RefCell<Reads>,
 }
 
 /// Where a credential would be sent.
@@ -36,29 +41,62 @@ pub(super) enum Receiver<'url> {
 
 impl<'resources> Lookup<'resources> {
     pub(super) fn new(resources: &'resources Resources, platform: &'resources Platform) -> Self {
-        let mut key_secrets: BTreeMap<ObjectKey, Vec<_>> = BTreeMap::new();
+        let mut key_secrets: HashMap<_, HashMap<_, Vec<_>>> = HashMap::new();
         for secret in resources.secrets.values().filter(|secret| secret.usage == SecretUse::KeyPair) {
             if let Some(pair) = secret.annotations.get(annotation::KEY_PAIR) {
-                key_secrets.entry(secret.key.sibling(pair)).or_default().push(secret);
+                let in_namespace = key_secrets.entry(secret.key.namespace.as_str()).or_default();
+                in_namespace.entry(pair.as_str()).or_default().push(secret);
             }
         }
-        Self { resources, platform, key_secrets }
+        Self { resources, platform, key_secrets, reads: RefCell::default() }
+    }
+
+    /// What was read since this was last asked.
+    pub(super) fn take_reads(&self) -> Reads {
+        self.reads.take()
     }
 
     /// What status records of an activation.
-    pub(super) fn observed(&self, activation: &ObjectKey) -> Option<&'resources ObservedActivation> {
+    pub(super) fn observed(&self, activation: &ObjectKey) -> Option<&'resources Arc<ObservedActivation>> {
         let all = &self.resources.observed.activations;
-        if all.is_empty() { None } else { all.get(&activation.to_string()).map(AsRef::as_ref) }
+        if all.is_empty() { None } else { all.get(&activation.to_string()) }
     }
 
     /// The Secrets that say that they are revisions of this pair, sorted by name.
     pub(super) fn revisions_of(&self, pair: &ObjectKey) -> &[&'resources Arc<Secret>] {
-        self.key_secrets.get(pair).map_or(&[], Vec::as_slice)
+        let found = self.key_secrets_of(pair);
+        self.reads.borrow_mut().revisions(pair, found);
+        found
+    }
+
+    /// The same, without a note.
+    pub(super) fn key_secrets_of(&self, pair: &ObjectKey) -> &[&'resources Arc<Secret>] {
+        let in_namespace = self.key_secrets.get(pair.namespace.as_str());
+        in_namespace.and_then(|pairs| pairs.get(pair.name.as_str())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The Secrets of a namespace whose names begin like this, sorted by name.
+    pub(super) fn secrets_named(&self, prefix: &ObjectKey) -> Vec<&'resources Arc<Secret>> {
+        let found: Vec<_> = self.secrets_from(prefix).collect();
+        self.reads.borrow_mut().named(prefix, &found);
+        found
+    }
+
+    /// The same, without a note.
+    pub(super) fn secrets_from(&self, prefix: &ObjectKey) -> impl Iterator<Item = &'resources Arc<Secret>> {
+        let begins = |key: &ObjectKey| key.namespace == prefix.namespace && key.name.starts_with(&prefix.name);
+        self.resources.secrets.range(prefix..).take_while(move |(key, _)| begins(key)).map(|(_, secret)| secret)
+    }
+
+    fn secret_at(&self, key: ObjectKey) -> Option<&'resources Arc<Secret>> {
+        let found = self.resources.secrets.get(&key);
+        self.reads.borrow_mut().secret(key, found);
+        found
     }
 
     /// The Secret that holds, or would hold, this revision.
     pub(super) fn secret_of(&self, pair: &ObjectKey, identity: &PairIdentity) -> Option<&'resources Arc<Secret>> {
-        self.resources.secrets.get(&pair.sibling(&identity.secret_name()))
+        self.secret_at(pair.sibling(&identity.secret_name()))
     }
 
     /// The bytes of a credential.
@@ -122,8 +160,7 @@ impl<'resources> Lookup<'resources> {
         usage: SecretUse,
         field: &str,
     ) -> Result<&'resources Arc<Secret>, Finding> {
-        let found = self.resources.secrets.get(&ObjectKey::new(namespace, name));
-        match found {
+        match self.secret_at(ObjectKey::new(namespace, name)) {
             Some(secret) if secret.usage == usage => Ok(secret),
             // The label command would be wrong advice: whoever made it another kind of Secret meant it.
             Some(secret) => {
@@ -146,11 +183,11 @@ impl<'resources> Lookup<'resources> {
         entry: &str,
         field: &str,
     ) -> Result<&'resources str, Finding> {
-        let config_map = self
-            .resources
-            .config_maps
-            .get(&ObjectKey::new(namespace, name))
-            .ok_or_else(|| missing_object("ConfigMap", "configmap", namespace, name, "credential", field))?;
+        let key = ObjectKey::new(namespace, name);
+        let found = self.resources.config_maps.get(&key);
+        self.reads.borrow_mut().config_map(key, found);
+        let config_map =
+            found.ok_or_else(|| missing_object("ConfigMap", "configmap", namespace, name, "credential", field))?;
         config_map
             .data
             .get(entry)
@@ -180,10 +217,12 @@ impl<'resources> Lookup<'resources> {
     }
 
     /// Warns of credentials that nothing refers to.
-    pub(super) fn report_unused(&self, reports: &mut Reports) {
+    pub(super) fn report_unused(&self, reports: &mut Reports<'resources>) {
         let referred = referred(self.resources);
         for secret in self.resources.secrets.values() {
-            if secret.usage == SecretUse::Credential && !referred.contains(&secret.key) {
+            if secret.usage == SecretUse::Credential
+                && !referred.contains(&(secret.key.namespace.as_str(), secret.key.name.as_str()))
+            {
                 let object = ObjectReference::new(Kind::Secret, secret.key.clone());
                 let mut report = Report::new(object, "", 0, Detail::Other);
                 report.findings.push(Finding::new(
@@ -191,16 +230,17 @@ impl<'resources> Lookup<'resources> {
                     "",
                     "it is labelled hearthgate.dev/use=credential, but nothing refers to it",
                 ));
-                reports.add(report);
+                reports.add(&secret.key, report);
             }
         }
     }
 }
 
 /// The credentials that specs name. An object with a fault names its Secrets too: nobody should delete them meanwhile.
-fn referred(resources: &Resources) -> BTreeSet<ObjectKey> {
+fn referred(resources: &Resources) -> HashSet<(&str, &str)> {
     let apps = resources.apps.iter().flat_map(|(key, app)| {
-        app.spec.client_secrets.iter().flatten().map(|secret| key.sibling(&secret.secret_ref.name))
+        let secrets = app.spec.client_secrets.iter().flatten();
+        secrets.map(|secret| (key.namespace.as_str(), secret.secret_ref.name.as_str()))
     });
     let adapters = resources.data_adapters.iter().flat_map(|(key, adapter)| {
         let external = adapter.spec.external_auth.as_ref().map(|auth| &auth.client_secret_ref.name);
@@ -208,7 +248,8 @@ fn referred(resources: &Resources) -> BTreeSet<ObjectKey> {
         let bundle =
             tls.and_then(|tls| tls.ca_bundle_ref.as_ref()).filter(|bundle| bundle.kind == CaBundleKind::Secret);
         let certificate = tls.and_then(|tls| tls.client_certificate_ref.as_ref()).map(|certificate| &certificate.name);
-        [external, bundle.map(|bundle| &bundle.name), certificate].into_iter().flatten().map(|name| key.sibling(name))
+        let names = [external, bundle.map(|bundle| &bundle.name), certificate].into_iter().flatten();
+        names.map(|name| (key.namespace.as_str(), name.as_str()))
     });
     let activations = resources.activations.iter().flat_map(|(key, activation)| {
         let system = activation.spec.ehr_authentication.system.as_ref();
@@ -222,7 +263,7 @@ fn referred(resources: &Resources) -> BTreeSet<ObjectKey> {
         ]
         .into_iter()
         .flatten()
-        .map(|name| key.sibling(name))
+        .map(|name| (key.namespace.as_str(), name.as_str()))
     });
     apps.chain(adapters).chain(activations).collect()
 }
