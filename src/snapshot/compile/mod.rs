@@ -52,8 +52,9 @@ impl Compiler {
         Self { platform, memory: Memory::default(), keeps_reports: true }
     }
 
-    /// The same for whoever reads of activations' reports no more than [`Published::digests`](super::Published::digests) does: of thousands they are
-    /// the greater part of what is remembered, and what was not made anew is told without its details.
+    /// The same for whoever reads of activations' reports no more than
+    /// [`Published::digests`](super::Published::digests) does: of thousands they are the greater part of what is
+    /// remembered, and what was not made anew is told without its details.
     #[must_use]
     pub fn without_reports(self) -> Self {
         Self { keeps_reports: false, ..self }
