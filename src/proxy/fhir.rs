@@ -185,10 +185,11 @@ impl Proxy {
         }
         let permit = decide(None)?;
         let query = constrain::append(parts.query, &permit.constraints);
+        let essence = parts.content_type.map(media_type::essence);
         // A Binary may be any JSON that is no FHIR.
-        let is_fhir = parts.content_type.is_some_and(|given| media_type::is_json(&media_type::essence(given)))
-            && interaction.resource_type() != Some("Binary");
-        let is_patch = parts.content_type.is_some_and(|given| media_type::essence(given) == media_type::JSON_PATCH);
+        let is_fhir =
+            essence.as_deref().is_some_and(media_type::is_json) && interaction.resource_type() != Some("Binary");
+        let is_patch = essence.as_deref() == Some(media_type::JSON_PATCH);
         let outgoing = if permit.judges_body() {
             let whole = read(body, LONGEST_JUDGED_BODY).await?;
             permit.check_body(whole.as_ref(), &[gateway.data_adapter.fhir_base.without_slash(), &gateway.fhir_base])?;

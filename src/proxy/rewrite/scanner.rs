@@ -227,8 +227,7 @@ impl Rewriter {
                         piece.at = before;
                         self.link = Some(PageLink { paged, depth: self.frames.len(), text: Vec::with_capacity(256) });
                     }
-                    let name = self.frames.last().map_or(Name::Is(Key::Resource), |frame| frame.name_within());
-                    self.open(is_object, name)?;
+                    self.open(is_object, self.name_of_next())?;
                 }
                 b'}' | b']' => {
                     self.close();
@@ -244,6 +243,11 @@ impl Rewriter {
         }
         piece.at = piece.input.len();
         Ok(())
+    }
+
+    /// The name of what stands next, as far as the keys that were read tell.
+    fn name_of_next(&self) -> Name {
+        self.frames.last().map_or(Name::Is(Key::Resource), |frame| frame.name_within())
     }
 
     /// An object or a list begins.

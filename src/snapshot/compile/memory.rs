@@ -73,6 +73,12 @@ impl<T> Same for Arc<T> {
     }
 }
 
+impl<T: Same> Same for &T {
+    fn is_same(&self, other: &Self) -> bool {
+        T::is_same(self, other)
+    }
+}
+
 impl<T: Same> Same for Option<T> {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -196,21 +202,13 @@ impl Reads {
     /// Whether the same would be read again.
     pub(super) fn hold(&self, lookup: &Lookup<'_>) -> bool {
         let resources = lookup.resources;
-        self.secrets.iter().all(|(key, was)| is_same(resources.secrets.get(key), was.as_ref()))
-            && self.config_maps.iter().all(|(key, was)| is_same(resources.config_maps.get(key), was.as_ref()))
+        self.secrets.iter().all(|(key, was)| resources.secrets.get(key).is_same(&was.as_ref()))
+            && self.config_maps.iter().all(|(key, was)| resources.config_maps.get(key).is_same(&was.as_ref()))
             && self.revisions.iter().all(|(pair, were)| are_same(lookup.key_secrets_of(pair).iter().copied(), were))
             && self.named.iter().all(|(prefix, were)| are_same(lookup.secrets_from(prefix), were))
     }
 }
 
-fn is_same<T>(now: Option<&Arc<T>>, was: Option<&Arc<T>>) -> bool {
-    match (now, was) {
-        (Some(now), Some(was)) => Arc::ptr_eq(now, was),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
 fn are_same<'secrets>(mut now: impl Iterator<Item = &'secrets Arc<Secret>>, were: &[Arc<Secret>]) -> bool {
-    were.iter().all(|was| is_same(now.next(), Some(was))) && now.next().is_none()
+    were.iter().all(|was| now.next().is_same(&Some(was))) && now.next().is_none()
 }

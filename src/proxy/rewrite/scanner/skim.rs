@@ -106,9 +106,7 @@ impl Rewriter {
             return Ok(());
         }
         piece.skim_from = self.stops(piece, floor, rest.as_chunks().0)?;
-        for index in 0..self.frames.len() {
-            self.name(index, piece.input, floor);
-        }
+        self.name_outermost(self.frames.len(), piece.input, floor);
         Ok(())
     }
 
@@ -128,14 +126,12 @@ impl Rewriter {
                 let at = floor + 64 * index + stops.trailing_zeros() as usize;
                 let stop = stops & stops.wrapping_neg();
                 stops ^= stop;
-                if closes & stop != 0 {
+                let goes_on = if closes & stop != 0 {
                     piece.at = at + 1;
                     self.state = State::Outside;
                     self.close();
-                    is_first = false;
-                    continue;
-                }
-                let goes_on = if opens & stop != 0 {
+                    true
+                } else if opens & stop != 0 {
                     self.opens(piece, floor, at, is_first)?
                 } else {
                     self.may_be_url(piece, floor, at)
@@ -157,9 +153,8 @@ impl Rewriter {
         }
         let is_object = piece.input.get(at) == Some(&b'{');
         let name = match self.frames.last() {
-            None => Name::Is(Key::Resource),
             Some(frame) if frame.is_object && !is_first => Name::Before(at),
-            Some(frame) => frame.name_within(),
+            Some(_) | None => self.name_of_next(),
         };
         if is_object && self.is_of_interest(piece.input, floor) && self.page_link().is_some() {
             (piece.at, self.state, self.expects_key) = (at, State::Outside, false);
@@ -176,10 +171,10 @@ impl Rewriter {
         if !self.find_key(piece.input, floor, at) {
             return true;
         }
-        if let Some(last) = self.frames.len().checked_sub(1)
-            && self.frames.last().is_some_and(|frame| !frame.is_object || frame.key == Key::Url)
+        if let Some((frame, above)) = self.frames.split_last()
+            && (!frame.is_object || frame.key == Key::Url)
         {
-            self.name(last, piece.input, floor);
+            self.name(above.len(), piece.input, floor);
         }
         if !self.is_place() {
             return true;
@@ -195,17 +190,20 @@ impl Rewriter {
     /// Whether an object that begins now may be an entry of a Bundle, or a link in a list of them. Then all names above
     /// it are known.
     fn is_of_interest(&mut self, input: &[u8], floor: usize) -> bool {
-        let Some(last) = self.frames.len().checked_sub(1) else { return false };
-        if self.frames.last().is_none_or(|list| list.is_object) {
+        let Some((list, above)) = self.frames.split_last() else { return false };
+        let (is_object, above) = (list.is_object, above.len());
+        if is_object || !matches!(self.name(above, input, floor), Key::Link | Key::Entry) {
             return false;
         }
-        let is_of_interest = matches!(self.name(last, input, floor), Key::Link | Key::Entry);
-        if is_of_interest {
-            for index in 0..last {
-                self.name(index, input, floor);
-            }
+        self.name_outermost(above, input, floor);
+        true
+    }
+
+    /// Looks at the names of so many containers.
+    fn name_outermost(&mut self, count: usize, input: &[u8], floor: usize) {
+        for index in 0..count {
+            self.name(index, input, floor);
         }
-        is_of_interest
     }
 
     /// Under which key the container of that number stands.
